@@ -1,0 +1,159 @@
+# reconciled: `make`, `make check`, `make demo`, `make install`. `make help` lists the rest.
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+STATEDIR   ?= /var/lib/reconciled
+DESTDIR    ?=
+
+CC      ?= gcc
+BUILD   ?= build
+VERSION := 0.1.0
+
+PACKAGES         := libcurl jansson sqlite3 libsystemd inih libsodium
+PACKAGES_SANDBOX := libmicrohttpd
+PACKAGES_TEST    := cmocka
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+            -Wvla -Wformat=2 -Wundef -Wno-gnu-statement-expression
+HARDEN   := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
+LDHARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
+ifdef SANITIZE
+OPT      := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDOPT    := -fsanitize=address,undefined
+else
+OPT      := -O2 -D_FORTIFY_SOURCE=2
+endif
+CFLAGS   ?= -g
+PC_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) $(PACKAGES_SANDBOX) $(PACKAGES_TEST) 2>/dev/null)
+ALL_CFLAGS = -std=gnu17 $(OPT) $(CFLAGS) $(WARNINGS) $(HARDEN) -D_GNU_SOURCE \
+             -DRECONCILED_VERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
+             -Iinclude -Isrc $(PC_CFLAGS) -MMD -MP
+LIBS         = $(shell pkg-config --libs $(PACKAGES))
+LIBS_SANDBOX = $(shell pkg-config --libs $(PACKAGES_SANDBOX))
+LIBS_TEST    = $(shell pkg-config --libs $(PACKAGES_TEST))
+
+MAINS    := src/daemon/main.c src/ctl/main.c
+LIB_SRC  := $(filter-out $(MAINS),$(wildcard src/*/*.c))
+SANDBOX_SRC := $(wildcard tests/sandbox/*.c)
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+BENCH_SRC := $(wildcard tests/bench/*.c)
+MIGRATIONS := $(sort $(wildcard migrations/*/*.sql))
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+LIB_OBJ := $(call obj,$(LIB_SRC)) $(BUILD)/obj/gen/migrations.o
+LIB     := $(BUILD)/libreconciled.a
+UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
+REPLAYS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.PHONY: all check check-run check-source check-unit check-integration demo demo-run install uninstall \
+        deps deps-test deps-demo bench fuzz format clean help
+
+all: $(BUILD)/reconciled $(BUILD)/reconctl $(BUILD)/ozura-sandbox
+
+help:
+	@echo 'make            build build/reconciled, build/reconctl, build/ozura-sandbox'
+	@echo 'make demo       install what is missing, build, and run a busy day against the sandbox'
+	@echo 'make check      install what is missing, build with sanitizers, run every test'
+	@echo 'make check-source  layers, banned functions, headers, documented keys (compiles nothing)'
+	@echo 'make install    PREFIX, DESTDIR, SYSCONFDIR, UNITDIR, STATEDIR are honoured'
+	@echo 'make bench      speed and memory on this machine'
+	@echo 'make fuzz       run every fuzzer for FUZZ_SECONDS (60) each'
+	@echo 'make deps       install the Debian packages a build needs'
+	@echo 'make clean'
+
+# --- building ---------------------------------------------------------------
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@pkg-config --exists $(PACKAGES) || { echo "libraries are missing: run 'make deps'" >&2; exit 1; }
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# The numbered SQL files as C strings, so that the programs need no files beside them.
+$(BUILD)/gen/migrations.c: $(MIGRATIONS) migrations/embed.awk
+	@mkdir -p $(@D)
+	awk -f migrations/embed.awk $(MIGRATIONS) >$@
+
+$(BUILD)/obj/gen/migrations.o: $(BUILD)/gen/migrations.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(LIB): $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/reconciled: $(call obj,src/daemon/main.c) $(LIB)
+	$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/reconctl: $(call obj,src/ctl/main.c) $(LIB)
+	$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/ozura-sandbox: $(call obj,$(SANDBOX_SRC)) $(LIB)
+	$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS) $(LIBS_SANDBOX) -lm
+
+$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS) $(LIBS_TEST) -lm
+
+# --- testing ----------------------------------------------------------------
+
+check: deps-test
+	@$(MAKE) --no-print-directory check-run
+
+check-run:
+	@$(MAKE) --no-print-directory check-source
+	@$(MAKE) --no-print-directory BUILD=build/check SANITIZE=1 all units replays
+	@BUILD=build/check tests/run
+
+.PHONY: units replays
+units: $(UNITS)
+replays: $(REPLAYS)
+
+check-source:
+	@tests/check-source
+
+# Corpus replay: the fuzz target with a main() that reads files, built like any test.
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+FUZZ_SECONDS ?= 60
+fuzz:
+	@tests/fuzz/run $(FUZZ_SECONDS)
+
+bench: deps-test all
+	@tests/bench/run
+
+demo: deps-demo
+	@$(MAKE) --no-print-directory all
+	@tests/demo
+
+# --- packages ---------------------------------------------------------------
+
+deps:
+	@.ci/install-packages build
+deps-demo:
+	@.ci/install-packages demo
+deps-test:
+	@.ci/install-packages test
+
+# --- installing -------------------------------------------------------------
+
+install: $(BUILD)/reconciled $(BUILD)/reconctl
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(UNITDIR)
+	install -m 0755 $(BUILD)/reconciled $(DESTDIR)$(PREFIX)/sbin/reconciled
+	install -m 0755 $(BUILD)/reconctl $(DESTDIR)$(PREFIX)/bin/reconctl
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/reconciled $(DESTDIR)$(PREFIX)/bin/reconctl
+
+format:
+	clang-format -i $(wildcard src/*/*.[ch] include/*/*.h tests/*/*.[ch])
+
+clean:
+	rm -rf build
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

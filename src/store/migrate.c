@@ -1,0 +1,84 @@
+#include "store/migrate.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+int migrate_newest(const char *database)
+{
+    int newest = 0;
+
+    for (const struct migration *m = migrations; m->database; m++)
+        if (strcmp(m->database, database) == 0)
+            newest = m->version;
+    return newest;
+}
+
+/* A file that has tables but no version is somebody else's. */
+static int refuse_foreign(struct db *db, const char *database, struct error *err)
+{
+    int64_t tables;
+    int r = db_value(db, &tables, 0, err, "SELECT count(*) FROM sqlite_schema", "");
+
+    if (r < 0)
+        return r;
+    if (tables > 0)
+        return error_set(err, -EPROTO, "%s: this database is no %s of reconciled", db_path(db),
+                         database);
+    return 0;
+}
+
+static int step(struct db *db, const struct migration *m, struct error *err)
+{
+    char pragma[64];
+    int64_t version;
+    int r;
+
+    r = db_begin(db, err);
+    if (r < 0)
+        return r;
+    /* Another process may have taken the step while we waited for the lock. */
+    r = db_value(db, &version, 0, err, "PRAGMA user_version", "");
+    if (r == 0 && version < m->version) {
+        snprintf(pragma, sizeof(pragma), "PRAGMA user_version=%d", m->version);
+        r = db_exec(db, m->sql, err);
+        if (r == 0)
+            r = db_exec(db, pragma, err);
+    }
+    if (r == 0)
+        r = db_commit(db, err);
+    if (r < 0) {
+        db_rollback(db);
+        return error_prefix(err, r, "migration %s", m->name);
+    }
+    return 0;
+}
+
+int migrate(struct db *db, const char *database, struct error *err)
+{
+    int newest = migrate_newest(database);
+    int64_t version;
+    int r;
+
+    r = db_value(db, &version, 0, err, "PRAGMA user_version", "");
+    if (r < 0)
+        return r;
+    if (version > newest)
+        return error_set(err, -EPROTO,
+                         "%s: schema version %" PRId64 " is newer than this program, which knows %d; "
+                         "install the newer program",
+                         db_path(db), version, newest);
+    if (version == 0) {
+        r = refuse_foreign(db, database, err);
+        if (r < 0)
+            return r;
+    }
+    for (const struct migration *m = migrations; m->database; m++)
+        if (strcmp(m->database, database) == 0 && m->version > version) {
+            r = step(db, m, err);
+            if (r < 0)
+                return r;
+        }
+    return 0;
+}
