@@ -6,8 +6,12 @@ UNITDIR    ?= $(PREFIX)/lib/systemd/system
 STATEDIR   ?= /var/lib/reconciled
 DESTDIR    ?=
 
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 BUILD   ?= build
+# `make V=1` shows the commands.
+Q       := $(if $(V),,@)
 VERSION := 0.1.0
 
 PACKAGES         := libcurl jansson sqlite3 libsystemd inih libsodium
@@ -15,7 +19,7 @@ PACKAGES_SANDBOX := libmicrohttpd
 PACKAGES_TEST    := cmocka
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
-            -Wvla -Wformat=2 -Wundef -Wno-gnu-statement-expression
+            -Wvla -Wformat=2 -Wundef
 HARDEN   := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
 LDHARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
 ifdef SANITIZE
@@ -70,33 +74,39 @@ help:
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	@pkg-config --exists $(PACKAGES) || { echo "libraries are missing: run 'make deps'" >&2; exit 1; }
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	@echo "  CC    $<"
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 # The numbered SQL files as C strings, so that the programs need no files beside them.
 $(BUILD)/gen/migrations.c: $(MIGRATIONS) migrations/embed.awk
 	@mkdir -p $(@D)
-	awk -f migrations/embed.awk $(MIGRATIONS) >$@
+	@awk -f migrations/embed.awk $(MIGRATIONS) >$@
 
 $(BUILD)/obj/gen/migrations.o: $(BUILD)/gen/migrations.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	@echo "  CC    $<"
+	$(Q)$(CC) $(ALL_CFLAGS) -Wno-overlength-strings -c -o $@ $<
 
 $(LIB): $(LIB_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	@$(AR) rcs $@ $^
 
 $(BUILD)/reconciled: $(call obj,src/daemon/main.c) $(LIB)
-	$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/reconctl: $(call obj,src/ctl/main.c) $(LIB)
-	$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/ozura-sandbox: $(call obj,$(SANDBOX_SRC)) $(LIB)
-	$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS) $(LIBS_SANDBOX) -lm
+	@echo "  LD    $@"
+	$(Q)$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS) $(LIBS_SANDBOX) -lm
 
 $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS) $(LIBS_TEST) -lm
+	@echo "  LD    $@"
+	$(Q)$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS) $(LIBS_TEST) -lm
 
 # --- testing ----------------------------------------------------------------
 
@@ -118,7 +128,8 @@ check-source:
 # Corpus replay: the fuzz target with a main() that reads files, built like any test.
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(OPT) $(LDOPT) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 FUZZ_SECONDS ?= 60
 fuzz:

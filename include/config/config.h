@@ -29,7 +29,7 @@ struct config {
     int64_t pay_page_size;
     int64_t pay_max_body;
 
-    char *vault_url; /* NULL: sessions are not revoked */
+    char *vault_url;                 /* NULL: sessions are not revoked */
     char *vault_method, *vault_path; /* the two words of [vault] revoke */
     int64_t vault_timeout;
     int64_t vault_retries;
@@ -73,11 +73,15 @@ enum config_scope {
 /* The default of --config. */
 const char *config_default_path(void);
 
-/* Reads `path`, then reconciled.conf.d/ *.conf beside it in name order (of bytes), then defaults and
- * environment. With CONFIG_PATHS a missing `path` is as an empty one, unless `must_exist`.
+/* Reads `path`, then reconciled.conf.d/ *.conf beside it in name order (of bytes; hidden files and
+ * what is no regular file are skipped), then defaults and environment. A later file overrides an
+ * earlier one. With CONFIG_PATHS a missing `path` is as an empty one, unless `must_exist`. Where
+ * [sync] fast_interval or overlap is not given and its default is longer than the given interval or
+ * deep_overlap, it is cut to that.
  * -EINVAL with "file:line: reason" for anything refused: an unknown section or key, a bad value, a
  * value outside its range, a key given twice in one file, a secret in a file, a URL that is not
- * https:// (http:// to a loopback address excepted), a missing required key or secret.
+ * https:// (http:// to a loopback address excepted); with "file: reason" for what is missing; with
+ * the source's name, never the value, for a bad secret.
  * -ENOENT, -EACCES, … when a file cannot be read; -ENOMEM. */
 int config_load(const char *path, enum config_scope scope, bool must_exist, struct config **ret,
                 struct error *err);
@@ -88,7 +92,7 @@ struct config *config_free(struct config *config);
  * last. */
 struct config_key {
     const char *section, *name;
-    const char *fallback; /* the default as written, or a description of it */
+    const char *fallback; /* the default, as it could be written */
     const char *help;     /* one line */
 };
 const struct config_key *config_key(size_t i);

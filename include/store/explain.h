@@ -10,6 +10,13 @@
 #include "store/db.h"
 #include "store/report.h"
 
+/* What the app told of an attempt beyond what the matcher needs. */
+struct explain_attempt {
+    int64_t http_status;
+    char session_id[ID_SIZE];
+    int64_t taken_at; /* into the ledger */
+};
+
 /* A sale that is, or might be thought to be, the order's. */
 struct explain_sale {
     char id[ID_SIZE];
@@ -40,9 +47,11 @@ struct explain {
     enum verdict verdict;
     bool sealed; /* decided, and no longer watched */
     struct match_attempt *attempts;
+    struct explain_attempt *told; /* beside each attempt */
     size_t n_attempts;
     int64_t last_attempt;
-    int64_t window_from, window_to;
+    int64_t window_from, window_to; /* of its sale */
+    int64_t read_from, read_to; /* what must be read to prove that there is none: whole seconds */
     struct explain_sale *sales; /* by time */
     size_t n_sales;
     bool more_sales;                   /* there are more than were loaded */
@@ -52,8 +61,7 @@ struct explain {
 
 /* The sections that explain_rows() knows. */
 enum explain_section {
-    EXPLAIN_ORDER, /* its row of order_status */
-    EXPLAIN_ATTEMPTS,
+    EXPLAIN_ORDER,       /* its row of order_status */
     EXPLAIN_CLAIMS,      /* the app's claims for the order */
     EXPLAIN_VERDICTS,    /* every verdict, newest last */
     EXPLAIN_RESOLUTIONS, /* persons' decisions */

@@ -15,6 +15,7 @@ struct order_state {
     int64_t revision;
     char transaction_id[ID_SIZE];
     char rule[16];
+    char reason[1024];
     int64_t first_attempt_at, last_attempt_at;
     char decided_by[ID_SIZE]; /* of the resolution, if there is one */
 };

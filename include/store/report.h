@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/verdict.h"
 #include "store/db.h"
 
 struct report_cell {
@@ -43,3 +44,6 @@ int report_orders(struct db *ledger, const char *verdict, int64_t limit,
 /* One order's row of order_status. 1: found, 0: not, negative errno. */
 int report_order(struct db *ledger, const char *order_id, const struct report_sink *sink,
                  struct error *err);
+/* One order's verdict and last attempt. Likewise. */
+int report_verdict(struct db *ledger, const char *order_id, enum verdict *ret,
+                   int64_t *ret_last_attempt, struct error *err);

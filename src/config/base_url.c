@@ -83,7 +83,8 @@ static const char *parse_authority(const char *text, struct authority *ret)
     return parse_port(after + 1, (size_t)(ret->end - after - 1));
 }
 
-static const char *parse(const char *text, const char **ret_path)
+/* NULL, or what is wrong. */
+static const char *check(const char *text)
 {
     static const char form[] = "must be https://host[:port][/path]";
     struct authority authority;
@@ -105,13 +106,12 @@ static const char *parse(const char *text, const char **ret_path)
         if (*p <= ' ' || *p > '~' || *p == '\\')
             return "the path may have printable ASCII characters only, others as %XX";
     }
-    *ret_path = authority.end;
     return NULL;
 }
 
 int base_url_parse(const char *text, char **ret, const char **ret_reason)
 {
-    const char *path, *reason = parse(text, &path);
+    const char *reason = check(text);
     size_t n = strlen(text);
     char *copy;
 
@@ -119,7 +119,7 @@ int base_url_parse(const char *text, char **ret, const char **ret_reason)
         *ret_reason = reason;
         return -EINVAL;
     }
-    while (text + n > path && text[n - 1] == '/')
+    while (text[n - 1] == '/')
         n--;
     copy = strndup(text, n);
     if (!copy)

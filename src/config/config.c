@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,140 +10,13 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
-#include "config/base_url.h"
 #include "config/credential.h"
 #include "config/inifile.h"
+#include "config/key.h"
 
 #ifndef SYSCONFDIR
 #define SYSCONFDIR "/etc"
 #endif
-
-#define STATE_VARIABLE    "$STATE_DIRECTORY"
-#define STATE_DEFAULT     "/var/lib/reconciled"
-#define MERCHANT_VARIABLE "$MERCHANT_ID"
-
-enum {
-    QUOTED_MAX = 60, /* bytes of a refused value that are shown */
-    MERCHANT_ID_MAX = 30,
-    METHOD_MAX = 16,
-};
-
-struct key;
-
-/* Checks `value` and puts it in the key's place. 0, -ENOMEM, or -EINVAL with the reason. */
-typedef int (*key_set)(struct config *config, const struct key *key, const char *value,
-                       struct error *err);
-
-struct key {
-    struct config_key shown; /* section, name, default, help */
-    key_set set;
-    size_t offset; /* of the value in struct config */
-    int64_t min, max;
-};
-
-static int set_merchant(struct config *, const struct key *, const char *, struct error *);
-static int set_url(struct config *, const struct key *, const char *, struct error *);
-static int set_request(struct config *, const struct key *, const char *, struct error *);
-static int set_path(struct config *, const struct key *, const char *, struct error *);
-static int set_duration(struct config *, const struct key *, const char *, struct error *);
-static int set_count(struct config *, const struct key *, const char *, struct error *);
-static int set_size(struct config *, const struct key *, const char *, struct error *);
-static int set_percent(struct config *, const struct key *, const char *, struct error *);
-static int set_bool(struct config *, const struct key *, const char *, struct error *);
-static int set_claims(struct config *, const struct key *, const char *, struct error *);
-static int set_pointers(struct config *, const struct key *, const char *, struct error *);
-static int set_words(struct config *, const struct key *, const char *, struct error *);
-
-#define AT(member) offsetof(struct config, member)
-#define SECOND     INT64_C(1000)
-#define MINUTE     (60 * SECOND)
-#define HOUR       (60 * MINUTE)
-#define DAY        (24 * HOUR)
-#define KIB        INT64_C(1024)
-#define MIB        (1024 * KIB)
-
-/* Every key there is, sections together. tests/check-config-docs reads this text: an entry begins
- * with the section, the name and the default as strings on one line. */
-/* clang-format off */
-static const struct key keys[] = {
-    {{"merchant", "id", "$MERCHANT_ID", "sent as merchantId"},
-     set_merchant, AT(merchant_id), 0, 0},
-
-    {{"pay", "url", "none", "base URL of the Pay API; required"},
-     set_url, AT(pay_url), 0, 0},
-    {{"pay", "timeout", "30s", "per request"},
-     set_duration, AT(pay_timeout), 100, 10 * MINUTE},
-    {{"pay", "retries", "2", "retries on 5xx and network errors"},
-     set_count, AT(pay_retries), 0, 10},
-    {{"pay", "rate_per_minute", "200", "the merchant's documented limit of requests"},
-     set_count, AT(pay_rate_per_minute), 1, 100000},
-    {{"pay", "rate_share", "50%", "the part of the limit that the daemon may use"},
-     set_percent, AT(pay_rate_share), 1, 100},
-    {{"pay", "page_size", "100", "records asked for in one request"},
-     set_count, AT(pay_page_size), 1, 100},
-    {{"pay", "max_body", "16M", "a larger answer is refused"},
-     set_size, AT(pay_max_body), 64 * KIB, 64 * MIB},
-
-    {{"vault", "url", "none", "base URL of the Vault; without it sessions are not revoked"},
-     set_url, AT(vault_url), 0, 0},
-    {{"vault", "revoke", "POST /sessions/revoke", "method and path of a revocation"},
-     set_request, 0, 0, 0},
-    {{"vault", "timeout", "30s", "per request"},
-     set_duration, AT(vault_timeout), 100, 10 * MINUTE},
-    {{"vault", "retries", "2", "retries on 5xx and network errors"},
-     set_count, AT(vault_retries), 0, 10},
-    {{"vault", "concurrency", "8", "revocations under way at once"},
-     set_count, AT(vault_concurrency), 1, 64},
-
-    {{"ledger", "path", "$STATE_DIRECTORY/ledger.db", "the ledger's database file"},
-     set_path, AT(ledger_path), 0, 0},
-    {{"ledger", "keep_raw", "no", "also keep each record's JSON as received"},
-     set_bool, AT(ledger_keep_raw), 0, 0},
-
-    {{"queue", "path", "$STATE_DIRECTORY/queue/queue.db", "the queue's database file"},
-     set_path, AT(queue_path), 0, 0},
-
-    {{"sync", "interval", "60s", "between cycles, with no order open"},
-     set_duration, AT(sync_interval), 100, DAY},
-    {{"sync", "fast_interval", "2s", "between cycles, while an order is open"},
-     set_duration, AT(sync_fast_interval), 100, DAY},
-    {{"sync", "backfill", "30d", "history fetched on an empty ledger"},
-     set_duration, AT(sync_backfill), SECOND, 3650 * DAY},
-    {{"sync", "overlap", "1h", "every cycle looks back this far"},
-     set_duration, AT(sync_overlap), SECOND, 30 * DAY},
-    {{"sync", "deep_overlap", "72h", "a deep look back reaches this far"},
-     set_duration, AT(sync_deep_overlap), SECOND, 90 * DAY},
-    {{"sync", "deep_interval", "6h", "between deep looks back"},
-     set_duration, AT(sync_deep_interval), SECOND, 30 * DAY},
-    {{"sync", "edge_lag", "5s", "nothing newer than now minus this counts as covered"},
-     set_duration, AT(sync_edge_lag), 0, HOUR},
-
-    {{"match", "before", "120s", "a sale may precede the first attempt by this much"},
-     set_duration, AT(match_before), 0, DAY},
-    {{"match", "after", "900s", "a sale may follow the last attempt by this much"},
-     set_duration, AT(match_after), 0, 7 * DAY},
-    {{"match", "absence_grace", "900s", "earliest age at which not_charged may be said"},
-     set_duration, AT(match_absence_grace), 0, 7 * DAY},
-    {{"match", "late_watch", "72h", "a verdict is still revised by a record this late"},
-     set_duration, AT(match_late_watch), 0, 90 * DAY},
-    {{"match", "accept_amount_only", "no", "let amount, currency and time alone decide"},
-     set_bool, AT(match_accept_amount_only), 0, 0},
-    {{"match", "claims", "partial", "complete: the app reports every sale it knows"},
-     set_claims, AT(match_claims), 0, 0},
-    {{"match", "order_ref", "/metadata/orderId, /metadata/order_id, /orderId",
-      "where a record has the order's id: JSON Pointers tried in turn"},
-     set_pointers, AT(match_order_ref), 0, 0},
-    {{"match", "original_ref", "/originalTransactionId, /parentTransactionId",
-      "where a void, reversal or return names its sale"},
-     set_pointers, AT(match_original_ref), 0, 0},
-    {{"match", "unsettled", "pending, declined, failed, error",
-      "statuses of records that are no settled sales"},
-     set_words, AT(match_unsettled), 0, 0},
-
-    {{"sessions", "idle_timeout", "15min", "since a session was last seen, or created"},
-     set_duration, AT(sessions_idle_timeout), 100, DAY},
-};
-/* clang-format on */
 
 /* Where a key was given. `file` is NULL while it was not. */
 struct place {
@@ -155,7 +27,7 @@ struct place {
 struct loader {
     struct config *config;
     const char *file; /* the one being read */
-    struct place places[ELEMENTSOF(keys)];
+    struct place places[KEY_COUNT];
 };
 
 const char *config_default_path(void)
@@ -165,7 +37,7 @@ const char *config_default_path(void)
 
 const struct config_key *config_key(size_t i)
 {
-    return i < ELEMENTSOF(keys) ? &keys[i].shown : NULL;
+    return i < KEY_COUNT ? &key_table[i].shown : NULL;
 }
 
 static int out_of_memory(struct error *err)
@@ -173,347 +45,12 @@ static int out_of_memory(struct error *err)
     return error_set(err, -ENOMEM, "out of memory");
 }
 
-/* --- values ----------------------------------------------------------------- */
-
-struct quoted {
-    char text[QUOTED_MAX + sizeof("\"\"\u2026")];
-};
-
-/* The text in quotation marks, cut before the character that would pass QUOTED_MAX. */
-static struct quoted quote(const char *text)
-{
-    size_t n = strnlen(text, QUOTED_MAX + 1);
-    bool cut = n > QUOTED_MAX;
-    struct quoted quoted;
-
-    if (cut)
-        for (n = QUOTED_MAX; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80;)
-            n--;
-    snprintf(quoted.text, sizeof(quoted.text), "\"%.*s%s\"", (int)n, text, cut ? "\u2026" : "");
-    return quoted;
-}
-
-__attribute__((format(printf, 4, 5))) static int refuse(const struct key *key, const char *value,
-                                                        struct error *err, const char *format, ...)
-{
-    char reason[256];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(reason, sizeof(reason), format, args);
-    va_end(args);
-    return error_set(err, -EINVAL, "[%s] %s = %s: %s", key->shown.section, key->shown.name,
-                     quote(value).text, reason);
-}
-
-static void *value_of(struct config *config, const struct key *key)
-{
-    return (char *)config + key->offset;
-}
-
-/* Puts `text`, whose ownership is taken over, in the place of what was there. */
-static int set_text(struct config *config, const struct key *key, char *text)
-{
-    char **value = value_of(config, key);
-
-    free(*value);
-    *value = text;
-    return 0;
-}
-
-static bool is_absent(const char *value)
-{
-    return strcmp(value, "none") == 0;
-}
-
-static int set_merchant(struct config *config, const struct key *key, const char *value,
-                        struct error *err)
-{
-    const char *id = strcmp(value, MERCHANT_VARIABLE) == 0 ? getenv("MERCHANT_ID") : value;
-    char *copy;
-    size_t n;
-
-    if (!id || (id != value && !*id))
-        return set_text(config, key, NULL);
-    n = strlen(id);
-    for (size_t i = 0; i < n; i++)
-        if (id[i] <= ' ' || id[i] > '~')
-            n = 0;
-    if (n < 1 || n > MERCHANT_ID_MAX) {
-        static const char want[] = "must be 1 to 30 printable ASCII characters, without space";
-
-        if (id != value)
-            return error_set(err, -EINVAL, "MERCHANT_ID in the environment = %s: %s",
-                             quote(id).text, want);
-        return refuse(key, value, err, want);
-    }
-    copy = strdup(id);
-    return copy ? set_text(config, key, copy) : out_of_memory(err);
-}
-
-static int set_url(struct config *config, const struct key *key, const char *value,
-                   struct error *err)
-{
-    const char *reason;
-    char *url = NULL;
-    int r;
-
-    r = is_absent(value) ? 0 : base_url_parse(value, &url, &reason);
-    if (r == -ENOMEM)
-        return out_of_memory(err);
-    /* What stands before '@' or behind '?' may be a secret. */
-    if (r < 0 && strpbrk(value, "@?#"))
-        return error_set(err, -EINVAL, "[%s] %s: %s", key->shown.section, key->shown.name, reason);
-    if (r < 0)
-        return refuse(key, value, err, "%s", reason);
-    return set_text(config, key, url);
-}
-
-/* A misspelt "{sessionkey}" would be sent as it stands. */
-static bool is_request_path(const char *path)
-{
-    static const char placeholder[] = "{sessionKey}";
-    bool replaced = false;
-
-    if (*path != '/')
-        return false;
-    while (*path) {
-        if (*path == '{' && !replaced && strncmp(path, placeholder, strlen(placeholder)) == 0) {
-            path += strlen(placeholder);
-            replaced = true;
-        } else if (*path <= ' ' || *path > '~' || strchr("{}#\\", *path)) {
-            return false;
-        } else {
-            path++;
-        }
-    }
-    return true;
-}
-
-static int set_request(struct config *config, const struct key *key, const char *value,
-                       struct error *err)
-{
-    size_t n = strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
-    size_t blank = strspn(value + n, " \t");
-    const char *path = value + n + blank;
-    char *method_copy, *path_copy;
-
-    if (n == 0 || n > METHOD_MAX || blank == 0 || !is_request_path(path))
-        return refuse(key, value, err,
-                      "must be a method in capitals, a space and a path that begins with '/', with "
-                      "{sessionKey} in it at most once");
-    method_copy = strndup(value, n);
-    path_copy = strdup(path);
-    if (!method_copy || !path_copy) {
-        free(method_copy);
-        free(path_copy);
-        return out_of_memory(err);
-    }
-    free(config->vault_method);
-    free(config->vault_path);
-    config->vault_method = method_copy;
-    config->vault_path = path_copy;
-    return 0;
-}
-
-/* systemd separates several state directories with ':'; the first is the service's main one. */
-static int set_path(struct config *config, const struct key *key, const char *value,
-                    struct error *err)
-{
-    const char *state = getenv("STATE_DIRECTORY"), *rest = value;
-    char *path = NULL;
-    int n = 0;
-
-    if (strncmp(value, STATE_VARIABLE "/", strlen(STATE_VARIABLE "/")) == 0) {
-        rest = value + strlen(STATE_VARIABLE);
-        if (!state || !*state)
-            state = STATE_DEFAULT;
-        n = (int)strcspn(state, ":");
-        if (*state != '/')
-            return refuse(key, value, err, "STATE_DIRECTORY in the environment must be absolute");
-    } else if (*value != '/') {
-        return refuse(key, value, err, "must be an absolute path, or begin with %s/",
-                      STATE_VARIABLE);
-    }
-    if (rest[strlen(rest) - 1] == '/')
-        return refuse(key, value, err, "must name a file, not a directory");
-    if (asprintf(&path, "%.*s%s", n, n > 0 ? state : "", rest) < 0)
-        return out_of_memory(err);
-    return set_text(config, key, path);
-}
-
-/* The kinds of values that are a number with a range. */
-struct number {
-    int (*parse)(const char *text, int64_t *ret);
-    char *(*format)(int64_t value, char *buffer, size_t size);
-    const char *what;
-};
-
-static int set_number(struct config *config, const struct key *key, const char *value,
-                      const struct number *number, struct error *err)
-{
-    char min[32], max[32];
-    int64_t parsed;
-
-    if (number->parse(value, &parsed) < 0 || parsed < key->min || parsed > key->max)
-        return refuse(key, value, err, "must be %s from %s to %s", number->what,
-                      number->format(key->min, min, sizeof(min)),
-                      number->format(key->max, max, sizeof(max)));
-    *(int64_t *)value_of(config, key) = parsed;
-    return 0;
-}
-
-static int set_duration(struct config *config, const struct key *key, const char *value,
-                        struct error *err)
-{
-    static const struct number number = {parse_duration, format_duration,
-                                         "a duration (ms, s, min, h, d)"};
-
-    return set_number(config, key, value, &number, err);
-}
-
-static int parse_count(const char *text, int64_t *ret)
-{
-    return parse_int(text, 0, INT64_MAX, ret);
-}
-
-static char *format_count(int64_t value, char *buffer, size_t size)
-{
-    snprintf(buffer, size, "%" PRId64, value);
-    return buffer;
-}
-
-static int set_count(struct config *config, const struct key *key, const char *value,
-                     struct error *err)
-{
-    static const struct number number = {parse_count, format_count, "a whole number"};
-
-    return set_number(config, key, value, &number, err);
-}
-
-static char *format_size(int64_t value, char *buffer, size_t size)
-{
-    bool mib = value % MIB == 0;
-
-    snprintf(buffer, size, "%" PRId64 "%c", value / (mib ? MIB : KIB), mib ? 'M' : 'K');
-    return buffer;
-}
-
-static int set_size(struct config *config, const struct key *key, const char *value,
-                    struct error *err)
-{
-    static const struct number number = {parse_size, format_size, "a size (bytes, K, M, G)"};
-
-    return set_number(config, key, value, &number, err);
-}
-
-static char *format_percent(int64_t value, char *buffer, size_t size)
-{
-    snprintf(buffer, size, "%" PRId64 "%%", value);
-    return buffer;
-}
-
-static int set_percent(struct config *config, const struct key *key, const char *value,
-                       struct error *err)
-{
-    static const struct number number = {parse_percent, format_percent, "a percentage"};
-
-    return set_number(config, key, value, &number, err);
-}
-
-static int set_bool(struct config *config, const struct key *key, const char *value,
-                    struct error *err)
-{
-    if (parse_bool(value, value_of(config, key)) < 0)
-        return refuse(key, value, err, "must be yes or no");
-    return 0;
-}
-
-static int set_claims(struct config *config, const struct key *key, const char *value,
-                      struct error *err)
-{
-    enum config_claims *claims = value_of(config, key);
-
-    if (strcmp(value, "partial") == 0)
-        *claims = CLAIMS_PARTIAL;
-    else if (strcmp(value, "complete") == 0)
-        *claims = CLAIMS_COMPLETE;
-    else
-        return refuse(key, value, err, "must be partial or complete");
-    return 0;
-}
-
-static void list_clear(struct config_list *list)
-{
-    for (size_t i = 0; i < CONFIG_MAX_LIST; i++)
-        free(list->items[i]);
-    *list = (struct config_list){};
-}
-
-/* RFC 6901: "" would be the whole record, which is no id; '~' begins "~0" or "~1". */
-static bool is_pointer(const char *text)
-{
-    if (*text != '/')
-        return false;
-    for (; (text = strchr(text, '~')); text++)
-        if (text[1] != '0' && text[1] != '1')
-            return false;
-    return true;
-}
-
-static bool is_word(const char *text)
-{
-    return *text != '\0';
-}
-
-/* Splits at commas and trims. An empty value is an empty list, an empty item is a mistake. */
-static int set_list(struct config *config, const struct key *key, const char *value,
-                    bool (*is_item)(const char *), const char *want, struct error *err)
-{
-    _cleanup_(list_clear) struct config_list list = {};
-    struct config_list *old = value_of(config, key);
-    size_t n = 0;
-
-    for (const char *rest = value; *value && rest;) {
-        const char *item = rest + strspn(rest, " \t"), *end = item + strcspn(item, ",");
-
-        rest = *end == ',' ? end + 1 : NULL;
-        while (end > item && (end[-1] == ' ' || end[-1] == '\t'))
-            end--;
-        if (n == CONFIG_MAX_LIST)
-            return refuse(key, value, err, "must have at most %d items", CONFIG_MAX_LIST);
-        list.items[n] = strndup(item, (size_t)(end - item));
-        if (!list.items[n])
-            return out_of_memory(err);
-        if (!is_item(list.items[n]))
-            return refuse(key, value, err, "%s is no item: must be %s, with commas between them",
-                          quote(list.items[n]).text, want);
-        n++;
-    }
-    list_clear(old);
-    *old = list;
-    list = (struct config_list){};
-    return 0;
-}
-
-static int set_pointers(struct config *config, const struct key *key, const char *value,
-                        struct error *err)
-{
-    return set_list(config, key, value, is_pointer, "JSON Pointers (/name/name)", err);
-}
-
-static int set_words(struct config *config, const struct key *key, const char *value,
-                     struct error *err)
-{
-    return set_list(config, key, value, is_word, "words", err);
-}
-
 /* --- files ------------------------------------------------------------------ */
 
 static bool is_section(const char *section)
 {
-    for (size_t i = 0; i < ELEMENTSOF(keys); i++)
-        if (strcmp(keys[i].shown.section, section) == 0)
+    for (size_t i = 0; i < KEY_COUNT; i++)
+        if (strcmp(key_table[i].shown.section, section) == 0)
             return true;
     return false;
 }
@@ -524,9 +61,9 @@ static void list_names(const char *section, char *buffer, size_t size)
     size_t n = 0;
 
     buffer[0] = '\0';
-    for (size_t i = 0; i < ELEMENTSOF(keys) && n < size; i++) {
-        const struct config_key *key = &keys[i].shown;
-        bool first = i == 0 || strcmp(keys[i - 1].shown.section, key->section) != 0;
+    for (size_t i = 0; i < KEY_COUNT && n < size; i++) {
+        const struct config_key *key = &key_table[i].shown;
+        bool first = i == 0 || strcmp(key_table[i - 1].shown.section, key->section) != 0;
 
         if (section ? strcmp(key->section, section) == 0 : first)
             n += (size_t)snprintf(buffer + n, size - n, "%s%s", n > 0 ? ", " : "",
@@ -553,7 +90,8 @@ static int on_section(const char *section, struct error *err)
     if (is_section(section))
         return 0;
     list_names(NULL, names, sizeof(names));
-    return error_set(err, -EINVAL, "unknown section %s: there are %s", quote(section).text, names);
+    return error_set(err, -EINVAL, "unknown section %s: there are %s", key_quote(section).text,
+                     names);
 }
 
 static int on_line(const char *section, const char *name, const char *value, int line,
@@ -565,18 +103,21 @@ static int on_line(const char *section, const char *name, const char *value, int
 
     if (!name)
         return on_section(section, err);
-    for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
+    for (size_t i = 0; i < KEY_COUNT; i++) {
         struct place *place = &loader->places[i];
 
-        if (strcmp(keys[i].shown.section, section) != 0 || strcmp(keys[i].shown.name, name) != 0)
+        if (strcmp(key_table[i].shown.section, section) != 0 ||
+            strcmp(key_table[i].shown.name, name) != 0)
             continue;
         if (place->file == loader->file)
             return error_set(err, -EINVAL, "[%s] %s is given twice, first in line %d", section,
                              name, place->line);
         if (strstr(value, " #") || strstr(value, "\t#") || *value == '#')
-            return refuse(&keys[i], value, err,
-                          "a comment after a value begins with ' ;', or stands in its own line");
-        r = keys[i].set(loader->config, &keys[i], value, err);
+            return error_set(err, -EINVAL,
+                             "[%s] %s: a comment after a value begins with ' ;', or stands in its "
+                             "own line",
+                             section, name);
+        r = key_table[i].set(loader->config, &key_table[i], value, err);
         if (r == 0)
             *place = (struct place){loader->file, line};
         return r;
@@ -585,12 +126,14 @@ static int on_line(const char *section, const char *name, const char *value, int
     if (looks_secret(name))
         return error_set(err, -EINVAL,
                          "%s: secrets do not belong in this file: use systemd credentials or "
-                         "MERCHANT_API_KEY",
-                         quote(name).text);
+                         "MERCHANT_API_KEY, VAULT_API_KEY in the environment",
+                         key_quote(name).text);
     if (!*section)
-        return error_set(err, -EINVAL, "%s stands before the first [section]", quote(name).text);
+        return error_set(err, -EINVAL, "%s stands before the first [section]",
+                         key_quote(name).text);
     list_names(section, names, sizeof(names));
-    return error_set(err, -EINVAL, "unknown key %s: [%s] has %s", quote(name).text, section, names);
+    return error_set(err, -EINVAL, "unknown key %s: [%s] has %s", key_quote(name).text, section,
+                     names);
 }
 
 static int load_file(struct loader *loader, const char *path, struct error *err)
@@ -680,44 +223,47 @@ static int load_drop_ins(struct loader *loader, const struct names *paths, struc
 
 static int apply_defaults(struct loader *loader, struct error *err)
 {
-    for (size_t i = 0; i < ELEMENTSOF(keys); i++)
-        if (!loader->places[i].file) {
-            int r = keys[i].set(loader->config, &keys[i], keys[i].shown.fallback, err);
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        const struct key *key = &key_table[i];
+        int r = 0;
 
-            if (r < 0)
-                return r;
-        }
+        if (!loader->places[i].file)
+            r = key->set(loader->config, key, key->shown.fallback, err);
+        if (r < 0)
+            return r;
+    }
     return 0;
 }
 
-/* The place of the key whose value lies at `offset`. */
-static const struct place *place_of(const struct loader *loader, size_t offset)
+/* The number of the key whose value lies at `offset`. */
+static size_t key_at(size_t offset)
 {
     size_t i = 0;
 
-    while (keys[i].offset != offset)
+    while (key_table[i].offset != offset)
         i++;
-    return &loader->places[i];
+    return i;
 }
 
 /* A duration that must not be longer than another. While it is only a default, it gives way. */
-static int check_pair(struct loader *loader, size_t shorter, size_t longer, const char *names,
-                      struct error *err)
+static int check_pair(struct loader *loader, size_t shorter, size_t longer, struct error *err)
 {
-    int64_t *a = (void *)((char *)loader->config + shorter);
-    const int64_t *b = (void *)((char *)loader->config + longer);
-    const struct place *place = place_of(loader, shorter);
+    const struct key *a = &key_table[key_at(shorter)], *b = &key_table[key_at(longer)];
+    const struct place *place = &loader->places[key_at(shorter)];
+    const int64_t *b_value = key_value(loader->config, b);
+    int64_t *a_value = key_value(loader->config, a);
     char a_text[32], b_text[32];
 
-    if (*a <= *b)
+    if (*a_value <= *b_value)
         return 0;
     if (!place->file) {
-        *a = *b;
+        *a_value = *b_value;
         return 0;
     }
-    error_set(err, -EINVAL, names, format_duration(*a, a_text, sizeof(a_text)),
-              format_duration(*b, b_text, sizeof(b_text)));
-    return error_prefix(err, -EINVAL, "%s:%d", place->file, place->line);
+    return error_set(err, -EINVAL, "%s:%d: [%s] %s (%s) must not be longer than [%s] %s (%s)",
+                     place->file, place->line, a->shown.section, a->shown.name,
+                     format_duration(*a_value, a_text, sizeof(a_text)), b->shown.section,
+                     b->shown.name, format_duration(*b_value, b_text, sizeof(b_text)));
 }
 
 static bool same_file(const char *a, const char *b)
@@ -736,12 +282,12 @@ static int check_together(struct loader *loader, const char *path, struct error 
     struct config *config = loader->config;
     int r;
 
-    r = check_pair(loader, AT(sync_fast_interval), AT(sync_interval),
-                   "[sync] fast_interval (%s) must not be longer than [sync] interval (%s)", err);
+    r = check_pair(loader, offsetof(struct config, sync_fast_interval),
+                   offsetof(struct config, sync_interval), err);
     if (r < 0)
         return r;
-    r = check_pair(loader, AT(sync_overlap), AT(sync_deep_overlap),
-                   "[sync] overlap (%s) must not be longer than [sync] deep_overlap (%s)", err);
+    r = check_pair(loader, offsetof(struct config, sync_overlap),
+                   offsetof(struct config, sync_deep_overlap), err);
     if (r < 0)
         return r;
     if (config->pay_rate_per_minute * config->pay_rate_share < 100)
@@ -751,7 +297,7 @@ static int check_together(struct loader *loader, const char *path, struct error 
                          path, config->pay_rate_share, config->pay_rate_per_minute);
     if (same_file(config->ledger_path, config->queue_path))
         return error_set(err, -EINVAL, "%s: [ledger] path and [queue] path are the same file %s",
-                         path, quote(config->ledger_path).text);
+                         path, key_quote(config->ledger_path).text);
     return 0;
 }
 
@@ -791,7 +337,7 @@ int config_load(const char *path, enum config_scope scope, bool must_exist, stru
                 struct error *err)
 {
     _cleanup_(config_free_p) struct config *config = calloc(1, sizeof(*config));
-    _cleanup_(names_clear) struct names drop_ins = {};
+    _cleanup_(names_clear) struct names drop_ins = {0};
     struct loader loader = {.config = config};
     int r;
 
@@ -832,9 +378,9 @@ struct config *config_free(struct config *config)
     free(config->vault_path);
     free(config->ledger_path);
     free(config->queue_path);
-    list_clear(&config->match_order_ref);
-    list_clear(&config->match_original_ref);
-    list_clear(&config->match_unsettled);
+    key_clear_list(&config->match_order_ref);
+    key_clear_list(&config->match_original_ref);
+    key_clear_list(&config->match_unsettled);
     secret_free(config->merchant_api_key);
     secret_free(config->vault_api_key);
     free(config);

@@ -62,7 +62,7 @@ static int read_file(const char *path, struct secret **ret, struct error *err)
     char buffer[CREDENTIAL_MAX + 64];
     _cleanup_close_ int fd = -1;
     struct stat st;
-    size_t n;
+    size_t n = 0;
     int r;
 
     /* O_NONBLOCK: a FIFO in this place must not stop the start. */

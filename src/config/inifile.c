@@ -127,6 +127,11 @@ static char *next_line(char *to, int size, void *userdata)
         fail(reader, "not UTF-8 text");
         return NULL;
     }
+    /* libinih skips one in the first line, section or not. */
+    if (strncmp(to, "\xef\xbb\xbf", 3) == 0) {
+        fail(reader, "a byte order mark that does not begin the file");
+        return NULL;
+    }
     if (check_section(reader, to) < 0)
         return NULL;
     to[n] = '\n';

@@ -46,9 +46,9 @@ static void match_greedily(struct solver *solver)
             }
 }
 
-/* Numbers the left vertices by their distance from the exposed ones, as far as the nearest exposed
- * right vertex. False when there is none: the matching is maximum. */
-static bool find_levels(const struct solver *solver, size_t *level, size_t *queue)
+/* Numbers the left vertices by their distance from the exposed ones. How many of them the shortest
+ * path to an exposed right vertex has; NONE when there is no such path: the matching is maximum. */
+static size_t find_levels(const struct solver *solver, size_t *level, size_t *queue)
 {
     const struct bigraph *graph = solver->graph;
     size_t head = 0, tail = 0, end = NONE;
@@ -74,13 +74,14 @@ static bool find_levels(const struct solver *solver, size_t *level, size_t *queu
             }
         }
     }
-    return end != NONE;
+    return end;
 }
 
-/* Looks for an exposed right vertex from `root`, a level deeper at each step. Vertices that led
- * nowhere, and those of the path found, lose their level and are not tried again. */
-static bool augment(struct solver *solver, size_t root, size_t *level, size_t *cursor,
-                    size_t *stack)
+/* Looks for an exposed right vertex from `root`, a level deeper at each step, `longest` left
+ * vertices at most. Those that led nowhere, and those of the path found, lose their level and are
+ * not tried again. */
+static bool augment(struct solver *solver, size_t root, size_t longest, size_t *level,
+                    size_t *cursor, size_t *stack)
 {
     const struct bigraph *graph = solver->graph;
     size_t depth = 1;
@@ -105,7 +106,7 @@ static bool augment(struct solver *solver, size_t root, size_t *level, size_t *c
             }
             return true;
         }
-        if (level[next] == level[v] + 1)
+        if (depth < longest && level[next] == level[v] + 1)
             stack[depth++] = next;
         else
             cursor[v]++;
@@ -119,14 +120,15 @@ static int match_at_most(struct solver *solver)
     _cleanup_free_ size_t *level = new_array(graph->n_left, NONE);
     _cleanup_free_ size_t *cursor = new_array(graph->n_left, 0);
     _cleanup_free_ size_t *work = new_array(graph->n_left, 0);
+    size_t longest;
 
     if (!level || !cursor || !work)
         return -ENOMEM;
     match_greedily(solver);
-    while (find_levels(solver, level, work)) {
+    while ((longest = find_levels(solver, level, work)) != NONE) {
         memcpy(cursor, graph->first, graph->n_left * sizeof(*cursor));
         for (size_t v = 0; v < graph->n_left; v++)
-            if (solver->edge_of[v] == NONE && augment(solver, v, level, cursor, work))
+            if (solver->edge_of[v] == NONE && augment(solver, v, longest, level, cursor, work))
                 solver->size++;
     }
     return 0;

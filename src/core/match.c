@@ -140,7 +140,7 @@ static enum fit first_refusal(const struct match_attempt *attempt, const struct 
             return FIT_LAST_FOUR;
         agrees |= AGREES_LAST_FOUR;
     }
-    /* A BIN has six or eight digits, of which the longer form only says more. */
+    /* A BIN has six to eight digits, of which a longer form only says more. */
     if (other_bin < bin)
         bin = other_bin;
     if (bin >= BIN_COMMON_MIN) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "core/timestamp.h"
 
 enum {
     MARGIN_MS = 60 * 60 * 1000, /* sales this near to the window are shown with their refusal */
@@ -60,23 +61,33 @@ static int load_attempts(struct explain *e, struct error *err)
 
     r = db_query(e->ledger, &stmt, err,
                  "SELECT attempted_at, amount_minor, currency, card_last_four, card_brand,"
-                 " card_bin, email_hash FROM attempts WHERE order_id = ? ORDER BY attempted_at",
+                 " card_bin, email_hash, http_status, session_id, taken_at FROM attempts"
+                 " WHERE order_id = ? ORDER BY attempted_at, taken_at",
                  "t", e->order_id);
     if (r < 0)
         return r;
     while ((r = db_step(e->ledger, stmt, err)) > 0) {
         struct match_attempt *attempt;
+        struct explain_attempt *told;
 
         attempt = grow(e->attempts, e->n_attempts, sizeof(*attempt));
-        if (!attempt) {
+        if (attempt)
+            e->attempts = attempt;
+        told = grow(e->told, e->n_attempts, sizeof(*told));
+        if (told)
+            e->told = told;
+        if (!attempt || !told) {
             db_done(stmt);
             return error_set(err, -ENOMEM, "out of memory");
         }
-        e->attempts = attempt;
+        told += e->n_attempts;
         attempt += e->n_attempts++;
         attempt->at = db_time(stmt, 0);
         copy_money(stmt, 1, 2, &attempt->amount);
         copy_card(stmt, 3, &attempt->card);
+        told->http_status = db_int(stmt, 7);
+        db_copy(stmt, 8, told->session_id, sizeof(told->session_id));
+        told->taken_at = db_time(stmt, 9);
     }
     if (r == 0 && e->n_attempts == 0)
         return error_set(err, -EBADMSG, "%s: order %s has no attempt", db_path(e->ledger),
@@ -205,7 +216,7 @@ static int load_coverage(struct explain *e, struct error *err)
                  "SELECT covered_from, covered_to, run_id, began_at, proof, clear FROM coverage"
                  " WHERE covered_from <= ?2 AND covered_to >= ?1 ORDER BY covered_from,"
                  " covered_to, run_id",
-                 "TT", e->window_from, e->window_to);
+                 "TT", e->read_from, e->read_to);
     if (r < 0)
         return r;
     while ((r = db_step(e->ledger, stmt, err)) > 0) {
@@ -247,6 +258,8 @@ int explain_open(struct db *ledger, const char *order_id, const struct match_set
     if (r == 0) {
         match_window(&(struct match_order){.attempts = e->attempts, .n_attempts = e->n_attempts},
                      settings, &e->window_from, &e->window_to);
+        e->read_from = timestamp_floor_second(e->window_from);
+        e->read_to = timestamp_ceil_second(e->window_to);
         r = load_sales(e, settings, err);
     }
     if (r == 0)
@@ -265,6 +278,7 @@ struct explain *explain_close(struct explain *explain)
         return NULL;
     db_rollback(explain->ledger);
     free(explain->attempts);
+    free(explain->told);
     free(explain->sales);
     free(explain->coverage);
     free(explain);
@@ -276,12 +290,6 @@ int explain_rows(struct explain *explain, enum explain_section section,
 {
     static const char *const queries[] = {
         [EXPLAIN_ORDER] = "SELECT * FROM order_status WHERE order_id = ?",
-        [EXPLAIN_ATTEMPTS] =
-            "SELECT a.attempted_at, a.http_status, a.amount_minor, a.currency,"
-            " nullif(a.card_last_four, '') AS card_last_four,"
-            " nullif(a.card_brand, '') AS card_brand, nullif(a.card_bin, '') AS card_bin,"
-            " a.email_hash <> '' AS has_email, nullif(a.session_id, '') AS session_id, a.taken_at"
-            " FROM attempts a WHERE a.order_id = ? ORDER BY a.attempted_at, a.taken_at",
         [EXPLAIN_CLAIMS] =
             "SELECT c.transaction_id, c.taken_at, EXISTS (SELECT 1 FROM transactions t"
             " WHERE t.transaction_id = c.transaction_id) AS in_ledger"
@@ -309,7 +317,7 @@ int explain_rows(struct explain *explain, enum explain_section section,
                      " WHERE CASE WHEN created_at IS NULL"
                      "  THEN window_from <= ?2 AND window_to >= ?1"
                      "  ELSE created_at BETWEEN ?1 AND ?2 END ORDER BY quarantine_id",
-                     "TT", explain->window_from, explain->window_to);
+                     "TT", explain->read_from, explain->read_to);
     else
         r = db_query(explain->ledger, &stmt, err, queries[section], "t", explain->order_id);
     return r < 0 ? r : report_rows(explain->ledger, stmt, sink, err);

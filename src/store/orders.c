@@ -98,6 +98,7 @@ static int add_order(struct order_book *book, struct db_stmt *stmt)
         return book->orders[n].id ? -EBADMSG : -ENOMEM;
     db_copy(stmt, 5, state->transaction_id, sizeof(state->transaction_id));
     db_copy(stmt, 6, state->rule, sizeof(state->rule));
+    db_copy(stmt, 7, state->reason, sizeof(state->reason));
     book->n_orders++;
     return 0;
 }
@@ -347,7 +348,7 @@ static int load(struct db *ledger, const char *order_id, const struct match_sett
         return error_set(err, -ENOMEM, "out of memory");
     r = db_query(ledger, &stmt, err,
                  "SELECT o.order_id, o.verdict, o.revision, o.first_attempt_at, o.last_attempt_at,"
-                 " v.transaction_id, v.rule FROM orders o LEFT JOIN verdicts v"
+                 " v.transaction_id, v.rule, v.reason FROM orders o LEFT JOIN verdicts v"
                  " ON v.order_id = o.order_id AND v.revision = o.revision"
                  " WHERE CASE WHEN ?1 IS NULL THEN o.sealed = 0 ELSE o.order_id = ?1 END"
                  " ORDER BY o.first_attempt_at, o.order_id",

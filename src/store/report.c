@@ -342,3 +342,22 @@ int report_order(struct db *ledger, const char *order_id, const struct report_si
         r = report_rows(ledger, stmt, &counted, err);
     return r < 0 ? r : counting.rows;
 }
+
+int report_verdict(struct db *ledger, const char *order_id, enum verdict *ret,
+                   int64_t *ret_last_attempt, struct error *err)
+{
+    struct db_stmt *stmt;
+    int r;
+
+    r = db_query(ledger, &stmt, err,
+                 "SELECT verdict, last_attempt_at FROM orders WHERE order_id = ?", "t", order_id);
+    if (r == 0)
+        r = db_step(ledger, stmt, err);
+    if (r <= 0)
+        return r;
+    r = verdict_from_name(db_text(stmt, 0), ret);
+    if (r == 0)
+        *ret_last_attempt = db_time(stmt, 1);
+    db_done(stmt);
+    return r < 0 ? error_set(err, -EBADMSG, "%s: unknown verdict", db_path(ledger)) : 1;
+}

@@ -142,8 +142,8 @@ static json_t *post_settings(struct sandbox *sandbox, const struct request *requ
 
 /* --- the truth, the sessions --------------------------------------------- */
 
-static json_t *get_truth(struct sandbox *sandbox, const struct request *request,
-                         const json_t *body, struct error *err)
+static json_t *get_truth(struct sandbox *sandbox, const struct request *request, const json_t *body,
+                         struct error *err)
 {
     (void)request, (void)body, (void)err;
     return json_incref(sandbox->truth);
@@ -194,13 +194,13 @@ static const struct {
     const char *method, *name;
     verb_function function;
 } verbs[] = {
-    {"GET", "answers", get_answers},         {"POST", "answers", post_answers},
-    {"DELETE", "answers", delete_answers},   {"GET", "records", get_records},
-    {"POST", "records", post_records},       {"DELETE", "records", delete_records},
-    {"GET", "requests", get_requests},       {"DELETE", "requests", delete_requests},
-    {"GET", "settings", get_settings},       {"POST", "settings", post_settings},
-    {"GET", "truth", get_truth},             {"GET", "revocations", get_revocations},
-    {"GET", "sessions", get_sessions},       {"POST", "sessions", post_sessions},
+    {"GET", "answers", get_answers},       {"POST", "answers", post_answers},
+    {"DELETE", "answers", delete_answers}, {"GET", "records", get_records},
+    {"POST", "records", post_records},     {"DELETE", "records", delete_records},
+    {"GET", "requests", get_requests},     {"DELETE", "requests", delete_requests},
+    {"GET", "settings", get_settings},     {"POST", "settings", post_settings},
+    {"GET", "truth", get_truth},           {"GET", "revocations", get_revocations},
+    {"GET", "sessions", get_sessions},     {"POST", "sessions", post_sessions},
 };
 
 bool control_is_for(const struct request *request)
@@ -217,8 +217,8 @@ void control_answer(struct sandbox *sandbox, const struct request *request, stru
     json_t *answer;
     size_t i = 0;
 
-    while (i < ELEMENTSOF(verbs) && (strcmp(verbs[i].method, request->method) != 0 ||
-                                     strcmp(verbs[i].name, name) != 0))
+    while (i < ELEMENTSOF(verbs) &&
+           (strcmp(verbs[i].method, request->method) != 0 || strcmp(verbs[i].name, name) != 0))
         i++;
     if (i == ELEMENTSOF(verbs)) {
         reply_error(reply, 404, "no %s %s", request->method, request->path);

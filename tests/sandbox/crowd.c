@@ -7,9 +7,9 @@
 #include "world.h"
 
 enum {
-    DAY_SPREAD = 3480,  /* transactions over the day, besides the bursts */
+    DAY_SPREAD = 3400,    /* transactions over the day, besides the bursts */
     FIRST_OF_CROWD = 200, /* customers below have the cases to themselves */
-    RECENT = 300,       /* a void or a return is of one of so many before it */
+    RECENT = 300,         /* a void or a return is of one of so many before it */
 };
 
 static const struct kind {
@@ -109,13 +109,12 @@ static void draw_sale(struct world *world, struct entry *entry)
     draw_extras(rng, entry);
     draw_status(rng, entry);
     if (rng_chance(rng, 600))
-        snprintf(entry->order_ref, sizeof(entry->order_ref), "SHOP-%06u", 100000 +
-                 (unsigned)(world->n_entries % 900000));
+        snprintf(entry->order_ref, sizeof(entry->order_ref), "SHOP-%06u",
+                 100000 + (unsigned)(world->n_entries % 900000));
 }
 
 /* Looks among the latest of the crowd, which begin at `first`, for something to take back. */
-static bool draw_reverted(struct world *world, size_t first, const char *type,
-                          struct entry *entry)
+static bool draw_reverted(struct world *world, size_t first, const char *type, struct entry *entry)
 {
     size_t from = world->n_entries - first > RECENT ? world->n_entries - RECENT : first;
 
@@ -153,13 +152,15 @@ static void add_one(struct world *world, size_t first, int64_t at)
                                   : draw_kind(&world->rng);
     struct entry entry;
 
-    do {
-        entry = (struct entry){.type = kind->type, .at = at};
-        if (!kind->reverts)
+    entry = (struct entry){.type = kind->type, .at = at};
+    if (!kind->reverts || !draw_reverted(world, first, kind->reverts, &entry)) {
+        if (kind->reverts)
+            kind = &kinds[0];
+        do {
+            entry = (struct entry){.type = kind->type, .at = at};
             draw_sale(world, &entry);
-        else if (!draw_reverted(world, first, kind->reverts, &entry))
-            kind = &kinds[0], draw_sale(world, &entry), entry.type = kind->type;
-    } while (disturbs(world, &entry));
+        } while (disturbs(world, &entry));
+    }
     if (rng_chance(&world->rng, 8))
         entry.late = rng_between(&world->rng, MINUTE, 19 * MINUTE);
     world_add(world, &entry);
@@ -192,9 +193,9 @@ void world_add_day(struct world *world)
         int64_t before_end;
         unsigned n;
         unsigned width;
-    } bursts[] = {{3 * HOUR, 230, 1000}, {9 * HOUR, 150, 1000}, {15 * HOUR, 120, 1}};
+    } bursts[] = {{3 * HOUR, 230, 1000}, {9 * HOUR, 150, 1000}, {15 * HOUR, 220, 1}};
     int64_t end = world->now - 20 * MINUTE, start = world->now - 26 * HOUR;
-    int64_t times[DAY_SPREAD + 500];
+    int64_t times[DAY_SPREAD + 600];
     size_t n = 0, first = world->n_entries;
 
     while (n < DAY_SPREAD) {
@@ -220,5 +221,5 @@ void world_add_history(struct world *world, int64_t n, int64_t days)
     size_t first = world->n_entries;
 
     for (int64_t i = 0; i < n; i++)
-        add_one(world, first, start + (int64_t)((__int128)(span - 20 * MINUTE) * i / n));
+        add_one(world, first, start + (span - 20 * MINUTE) * i / n);
 }

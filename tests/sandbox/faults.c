@@ -1,10 +1,10 @@
 #include "faults.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "memory.h"
 
 /* Each is its JSON object, with "seen" counting the requests that it fits. */
@@ -103,10 +103,10 @@ static const struct {
     const char *name;
     bool (*fits)(const json_t *value);
 } members[] = {
-    {"path", is_text},      {"method", is_text},   {"page", is_positive},  {"query", is_texts},
-    {"nth", is_positive},   {"times", is_count},   {"status", is_status},  {"headers", is_texts},
-    {"body", is_body},      {"close", is_flag},    {"hang", is_flag},      {"delay_ms", is_count},
-    {"drip_ms", is_count},  {"truncate", is_count},
+    {"path", is_text},     {"method", is_text},    {"page", is_positive}, {"query", is_texts},
+    {"nth", is_positive},  {"times", is_count},    {"status", is_status}, {"headers", is_texts},
+    {"body", is_body},     {"close", is_flag},     {"hang", is_flag},     {"delay_ms", is_count},
+    {"drip_ms", is_count}, {"truncate", is_count},
 };
 
 static int check(const json_t *canned, struct error *err)
@@ -168,7 +168,8 @@ static bool applies(const json_t *canned, const struct request *request)
 {
     const char *path = json_string_value(json_object_get(canned, "path"));
     const char *method = json_string_value(json_object_get(canned, "method"));
-    const char *page = request_parameter(request, "page");
+    const char *page_text = request_parameter(request, "page");
+    int64_t page = 1;
     const char *name;
     json_t *value;
 
@@ -176,7 +177,9 @@ static bool applies(const json_t *canned, const struct request *request)
         return false;
     if (method && strcmp(method, request->method) != 0)
         return false;
-    if (json_object_get(canned, "page") && number(canned, "page", 0) != (page ? atoll(page) : 1))
+    if (json_object_get(canned, "page") &&
+        ((page_text && parse_int(page_text, 1, INT64_MAX, &page) < 0) ||
+         page != number(canned, "page", 0)))
         return false;
     json_object_foreach(json_object_get(canned, "query"), name, value)
     {

@@ -30,8 +30,7 @@ static bool read_date(const struct request *request, const char *name, int64_t *
     return !text || (strlen(text) == 19 && text[10] == ' ' && timestamp_parse(text, ret) == 0);
 }
 
-static bool read_number(const struct request *request, const char *name, int64_t max,
-                        int64_t *ret)
+static bool read_number(const struct request *request, const char *name, int64_t max, int64_t *ret)
 {
     const char *text = request_parameter(request, name);
 
@@ -185,8 +184,8 @@ static void drift_after(struct sandbox *sandbox, int64_t page)
     size_t i;
     json_t *value;
 
-    if (json_integer_value(json_object_get(sandbox->settings.insert_between_pages,
-                                           "after_page")) != page)
+    if (json_integer_value(json_object_get(sandbox->settings.insert_between_pages, "after_page")) !=
+        page)
         return;
     drift = TAKE_PTR(sandbox->settings.insert_between_pages);
     json_array_foreach(json_object_get(drift, "records"), i, value)

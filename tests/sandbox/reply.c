@@ -46,6 +46,10 @@ void reply_error(struct reply *reply, unsigned status, const char *format, ...)
     va_start(args, format);
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);
+    /* It may quote a request, and jansson takes UTF-8 only. */
+    for (char *p = message; *p; p++)
+        if ((unsigned char)*p >= 0x80)
+            *p = '?';
     reply_json(reply, status,
-               json_pack("{s:b, s:s+, s:n}", "success", 0, "message", message, "", "data"));
+               json_pack("{s:b, s:s, s:n}", "success", 0, "message", message, "data"));
 }

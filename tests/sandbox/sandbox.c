@@ -88,21 +88,20 @@ static void log_request(struct sandbox *sandbox, const struct request *request,
     if (json_array_size(sandbox->requests) == MAX_LOGGED)
         json_array_remove(sandbox->requests, 0);
     timestamp_format(clock_now(&sandbox->clock), at);
-    json_array_append_new(
-        sandbox->requests,
-        json_pack("{s:I, s:o, s:o, s:O, s:s, s:i, s:b, s:o}", "number",
-                  (json_int_t)++sandbox->n_requests, "method", text_or_null(request->method),
-                  "path", text_or_null(request->path), "query", request->query, "at", at, "status",
-                  reply->close || reply->hang ? 0 : (int)reply->status, "key_ok", key_ok, "body",
-                  text_or_null(request->body)));
+    json_array_append_new(sandbox->requests,
+                          json_pack("{s:I, s:o, s:o, s:O, s:s, s:i, s:b, s:o}", "number",
+                                    (json_int_t)++sandbox->n_requests, "method",
+                                    text_or_null(request->method), "path",
+                                    text_or_null(request->path), "query", request->query, "at", at,
+                                    "status", reply->close || reply->hang ? 0 : (int)reply->status,
+                                    "key_ok", key_ok, "body", text_or_null(request->body)));
 }
 
 void sandbox_handle(const struct request *request, struct reply *reply, void *userdata)
 {
     struct sandbox *sandbox = userdata;
     bool pay = strcmp(request->path, "/transQuery") == 0;
-    bool key_ok =
-        key_is(request, pay ? sandbox->settings.api_key : sandbox->settings.vault_key);
+    bool key_ok = key_is(request, pay ? sandbox->settings.api_key : sandbox->settings.vault_key);
     json_auto_t *canned = NULL;
 
     if (control_is_for(request)) {

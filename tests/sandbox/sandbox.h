@@ -12,18 +12,18 @@
 #include "settings.h"
 
 struct sandbox {
-    struct clock clock;     /* the real clock, shifted: --now */
+    struct clock clock; /* the real clock, shifted: --now */
     int64_t clock_offset;
     struct settings settings;
     struct records *records;
-    struct rate *rate;      /* of transQuery */
-    uint64_t listings;      /* requests that transQuery let in */
+    struct rate *rate; /* of transQuery */
+    uint64_t listings; /* requests that transQuery let in */
     struct faults *faults;
-    json_t *requests;       /* log: an array of objects */
+    json_t *requests; /* log: an array of objects */
     uint64_t n_requests;
-    json_t *sessions;       /* session key: {"fail_first": n} */
-    json_t *revocations;    /* array of {"session_key", "at"} */
-    json_t *truth;          /* {"orders": […], "sessions": […]} */
+    json_t *sessions;    /* session key: {"fail_first": n} */
+    json_t *revocations; /* array of {"session_key", "at"} */
+    json_t *truth;       /* {"orders": […], "sessions": […]} */
 };
 
 struct sandbox *sandbox_new(void);

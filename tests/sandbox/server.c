@@ -42,10 +42,11 @@ static void sleep_until(struct exchange *exchange, int64_t at)
     MHD_suspend_connection(exchange->connection);
 }
 
-/* Resumes what is due at `now` and returns when the next one is. */
+/* Resumes what is due at `now`; returns when there is something to do again. */
 static int64_t wake(struct server *server, int64_t now)
 {
     int64_t next = INT64_MAX;
+    bool resumed = false;
 
     for (struct exchange **link = &server->asleep; *link;) {
         struct exchange *exchange = *link;
@@ -53,13 +54,15 @@ static int64_t wake(struct server *server, int64_t now)
         if (exchange->wake_at <= now || server->stopping) {
             *link = exchange->next_asleep;
             MHD_resume_connection(exchange->connection);
+            resumed = true;
         } else {
             if (exchange->wake_at < next)
                 next = exchange->wake_at;
             link = &exchange->next_asleep;
         }
     }
-    return next;
+    /* MHD_get_timeout() does not know of resumed connections before MHD_run() has seen them. */
+    return resumed ? now : next;
 }
 
 /* --- the body ------------------------------------------------------------ */
@@ -107,8 +110,8 @@ static enum MHD_Result send_reply(struct exchange *exchange)
     enum MHD_Result r;
 
     exchange->wake_at = 0;
-    response = must(
-        MHD_create_response_from_callback(reply->length, 16 << 10, read_body, exchange, NULL));
+    response =
+        must(MHD_create_response_from_callback(reply->length, 16 << 10, read_body, exchange, NULL));
     json_object_foreach(reply->headers, name, value)
     {
         MHD_add_response_header(response, name, json_string_value(value));
@@ -192,9 +195,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     if (!exchange->handled) {
         handle(exchange, method, path);
         if (exchange->reply.hang || exchange->reply.delay_ms > 0) {
-            sleep_until(exchange, exchange->reply.hang ? INT64_MAX
-                                                       : clock_now(clock_real()) +
-                                                             exchange->reply.delay_ms);
+            sleep_until(exchange, exchange->reply.hang
+                                      ? INT64_MAX
+                                      : clock_now(clock_real()) + exchange->reply.delay_ms);
             return MHD_YES;
         }
     }
@@ -234,8 +237,7 @@ int server_new(uint16_t port, server_handler handler, void *userdata, struct ser
     server->daemon =
         MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, port, NULL, NULL, on_request,
                          server, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address,
-                         MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-                         MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+                         MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
     if (!server->daemon) {
         int code = errno > 0 ? -errno : -EIO;
 

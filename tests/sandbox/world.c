@@ -137,7 +137,9 @@ static json_t *entry_to_json(const struct entry *entry, int64_t created_at)
 
 void world_add(struct world *world, struct entry *entry)
 {
-    int64_t created_at = entry->at + rng_below(&world->rng, 400);
+    /* Half of the records are created some time after the transaction. */
+    int64_t lag = rng_chance(&world->rng, 500) ? 0 : rng_below(&world->rng, 400);
+    int64_t created_at = entry->at + lag;
     json_auto_t *json = NULL;
 
     give_id(world, entry);

@@ -16,7 +16,7 @@ enum {
     MINUTE = 60 * SECOND,
     HOUR = 60 * MINUTE,
     WORLD_ID_SIZE = 24,
-    MAX_ORDERS = 80,
+    MAX_ORDERS = 60,
     MAX_ATTEMPTS = 2,
     MAX_SESSIONS = 16,
 };

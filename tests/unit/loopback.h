@@ -67,8 +67,9 @@ static inline void loopback_answer(int fd, const char *status, const char *heade
 {
     char head[1024];
 
-    snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n%s\r\n",
-             status, strlen(body), headers);
+    snprintf(head, sizeof(head),
+             "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n%s\r\n", status,
+             strlen(body), headers);
     loopback_write(fd, head, strlen(head));
     loopback_write(fd, body, strlen(body));
 }

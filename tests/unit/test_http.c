@@ -201,8 +201,8 @@ static void test_request(void **state)
     /* A POST without a body says so; many servers refuse it otherwise. */
     free(url);
     url = url_of("http", f.server->port, "/");
-    request = (struct http_request){
-        .method = "POST", .url = url, .timeout_ms = 5000, .max_body = 10};
+    request =
+        (struct http_request){.method = "POST", .url = url, .timeout_ms = 5000, .max_body = 10};
     assert_int_equal(http_start(f.http, &request, on_done, &seen, &transfer), 0);
     assert_true(loopback_run(f.event, &seen.calls, 2, 10000));
     assert_int_equal(strncmp(received, "POST / ", 7), 0);
@@ -366,7 +366,8 @@ static void handle_partial(int fd, const char *request, unsigned number, void *u
 
 static void handle_partial_chunks(int fd, const char *request, unsigned number, void *userdata)
 {
-    static const char text[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n{\"a\":1}\r\n";
+    static const char text[] =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n{\"a\":1}\r\n";
 
     (void)request;
     (void)number;
@@ -489,7 +490,8 @@ static void handle_redirect(int fd, const char *request, unsigned number, void *
 
     (void)request;
     (void)number;
-    snprintf(header, sizeof(header), "Location: http://127.0.0.1:%d/elsewhere\r\n", *(int *)userdata);
+    snprintf(header, sizeof(header), "Location: http://127.0.0.1:%d/elsewhere\r\n",
+             *(int *)userdata);
     loopback_answer(fd, "302 Found", header, "");
 }
 
@@ -533,13 +535,13 @@ static void test_proxy_not_used_for_http(void **state)
 
 /* --- TLS ------------------------------------------------------------------------- */
 
-static void https_get(int port, struct seen *seen)
+static void https_get(int port, int64_t timeout_ms, struct seen *seen)
 {
     struct fixture f;
     struct http_transfer *transfer;
     _cleanup_free_ char *url = url_of("https", port, SECRET_PATH);
     struct http_request request = {
-        .method = "GET", .url = url, .timeout_ms = 5000, .max_body = 1000};
+        .method = "GET", .url = url, .timeout_ms = timeout_ms, .max_body = 1000};
     unsigned before = seen->calls;
 
     setup(&f, NULL, NULL);
@@ -552,13 +554,11 @@ static void test_plain_server_for_https(void **state)
 {
     struct loopback *server = loopback_new(handle_hello, NULL);
     struct seen seen = {0};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     (void)state;
     /* The handshake waits for what the server waits for, so the timeout ends it. */
-    https_get(server->port, &seen);
+    https_get(server->port, 300, &seen);
     assert_int_equal(seen.outcome, HTTP_NEVER_SENT);
-    close(fd);
     loopback_free(server);
     free(seen.body);
 }
@@ -621,7 +621,7 @@ static void test_untrusted_certificate(void **state)
     assert_true(pid > 0);
     while (!listens(port) && tries++ < 100)
         usleep(50000);
-    https_get(port, &seen);
+    https_get(port, 5000, &seen);
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
     unlink(key);
@@ -690,48 +690,52 @@ static void test_cancel(void **state)
     teardown(&f);
 }
 
-struct mutual {
-    struct fixture *f;
+struct others {
     struct http_transfer *transfers[8];
-    unsigned calls, started;
+    unsigned calls;
 };
 
-static void on_mutual(const struct http_response *response, void *userdata)
+/* The first callback cancels all the others. */
+static void on_first(const struct http_response *response, void *userdata)
 {
-    struct mutual *m = userdata;
+    struct others *others = userdata;
 
-    (void)response;
-    m->calls++;
-    /* Some of the others are under way, some have finished and wait for their callback. One of the
-     * array is this one, so all of them are of no more use after the first callback. */
-    if (m->calls > 1)
-        return;
-    for (size_t i = 1; i < ELEMENTSOF(m->transfers); i++)
-        http_cancel(m->transfers[i]);
-    m->started = 1;
-    start(m->f, "/", 5000, 100, on_mutual, m);
+    others->calls++;
+    assert_int_equal(response->outcome, HTTP_NEVER_SENT);
+    for (size_t i = 1; i < ELEMENTSOF(others->transfers); i++)
+        others->transfers[i] = http_cancel(others->transfers[i]);
 }
 
-/* The first callback cancels all the others, most of which have finished in the same turn. */
+/* Refused connections finish together, so that some of the cancelled have finished and wait for
+ * their callback, and some are under way. */
 static void test_cancel_from_callback(void **state)
 {
     struct fixture f;
-    struct mutual m = {.f = &f};
+    struct others others = {.calls = 0};
+    struct seen seen = {0};
+    int fd, port = loopback_dead_port(&fd);
+    _cleanup_free_ char *dead = url_of("http", port, "/");
+    struct http_request request = {
+        .method = "GET", .url = dead, .timeout_ms = 2000, .max_body = 10};
 
     (void)state;
     setup(&f, handle_by_path, NULL);
-    m.transfers[0] = start(&f, "/", 5000, 100, on_mutual, &m);
-    /* Only the first one's answer is read by the loop before the others are started; these refuse
-     * at once, so that they have finished when it is delivered. */
-    while (f.server->requests < 1)
-        sd_event_run(f.event, 10000);
-    usleep(100000);
-    for (size_t i = 1; i < ELEMENTSOF(m.transfers); i++)
-        m.transfers[i] = start(&f, i % 2 ? "/" : "/hang", 5000, 100, on_mutual, &m);
-    assert_true(loopback_run(f.event, &m.calls, 2, 5000));
-    loopback_run_for(f.event, 300);
-    assert_int_equal(m.calls, 2); /* the first, and the one it started */
+    for (size_t i = 0; i < ELEMENTSOF(others.transfers); i++) {
+        if (i == 3 || i == 7)
+            others.transfers[i] = start(&f, "/hang", 300, 100, on_first, &others);
+        else
+            assert_int_equal(http_start(f.http, &request, on_first, &others, &others.transfers[i]),
+                             0);
+    }
+    assert_true(loopback_run(f.event, &others.calls, 1, 5000));
+    loopback_run_for(f.event, 400);
+    assert_int_equal(others.calls, 1);
+    /* The client is still good. */
+    get(&f, 5000, 100, &seen);
+    assert_int_equal(seen.outcome, HTTP_ANSWERED);
     teardown(&f);
+    close(fd);
+    free(seen.body);
 }
 
 struct last {
@@ -757,8 +761,7 @@ static void test_free_from_callback(void **state)
     struct last last = {.f = &f};
     int fd, port = loopback_dead_port(&fd);
     _cleanup_free_ char *url = url_of("http", port, "/");
-    struct http_request request = {
-        .method = "GET", .url = url, .timeout_ms = 5000, .max_body = 10};
+    struct http_request request = {.method = "GET", .url = url, .timeout_ms = 5000, .max_body = 10};
     struct http_transfer *transfer;
 
     (void)state;

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/parse.h"
 #include "core/match.h"
 
 enum {
@@ -89,7 +90,7 @@ static struct money random_money(const struct mood *mood)
     static const int64_t minors[] = {10, 20, 12};
     struct money money = {.minor = percent(mood->odd) ? PICK(minors) : 10};
 
-    strcpy(money.currency, percent(mood->odd / 4) ? "EUR" : "USD");
+    copy_text(money.currency, sizeof(money.currency), percent(mood->odd / 4) ? "EUR" : "USD");
     return money;
 }
 
@@ -102,13 +103,15 @@ static struct card random_card(const struct mood *mood)
     struct card card = {0};
 
     if (!percent(mood->blank))
-        strcpy(card.last_four, percent(mood->odd) ? PICK(last_fours) : "1111");
+        copy_text(card.last_four, sizeof(card.last_four),
+                  percent(mood->odd) ? PICK(last_fours) : "1111");
     if (!percent(mood->blank))
-        strcpy(card.brand, percent(mood->odd) ? PICK(brands) : "visa");
+        copy_text(card.brand, sizeof(card.brand), percent(mood->odd) ? PICK(brands) : "visa");
     if (!percent(mood->blank))
-        strcpy(card.bin, percent(mood->odd) ? PICK(bins) : "411111");
+        copy_text(card.bin, sizeof(card.bin), percent(mood->odd) ? PICK(bins) : "411111");
     if (!percent(mood->blank))
-        strcpy(card.email_hash, percent(mood->odd) ? PICK(emails) : "aa");
+        copy_text(card.email_hash, sizeof(card.email_hash),
+                  percent(mood->odd) ? PICK(emails) : "aa");
     return card;
 }
 

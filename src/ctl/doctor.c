@@ -1,0 +1,438 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <libgen.h>
+#include <limits.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/timex.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ctl/ctl.h"
+#include "ctl/row.h"
+#include "store/integrity.h"
+#include "store/ledger.h"
+#include "store/queue.h"
+#include "store/status.h"
+
+enum {
+    DISK_MIN_MB = 100,
+    WAL_MAX_MB = 64,
+    CLOCK_SLACK_MS = 60 * 1000, /* a correction of the clock may set it back by a moment */
+};
+
+extern char **environ;
+
+/* Writes the findings: a line each, or with csv and json a row each. */
+struct doctor {
+    struct ctl *ctl;
+    struct writer *writer; /* NULL: lines */
+    struct report_sink sink;
+    const char *ledger_path, *queue_path;
+    struct db *ledger; /* NULL: cannot be read */
+    struct status status;
+    pid_t daemon;
+    bool began, failed;
+};
+
+enum finding { FINDING_OK, FINDING_NOTE, FINDING_FAIL };
+
+/* Controls in a path or a text of the API do not reach the terminal. */
+static void put_line(enum finding finding, const char *what, const char *advice)
+{
+    static const char *const marks[] = {"ok  ", "note", "FAIL"};
+    struct error line;
+
+    error_set(&line, 0, "%s %s%s%s", marks[finding], what, advice ? ": " : "",
+              advice ? advice : "");
+    puts(line.text);
+}
+
+static void put_row(struct doctor *d, enum finding finding, const char *what, const char *advice)
+{
+    static const char *const names[] = {"ok", "note", "fail"};
+    struct row row = {0};
+
+    row_text(&row, "result", names[finding]);
+    row_text(&row, "check", what);
+    row_text(&row, "advice", advice);
+    row_send(&row, !d->began, &d->sink); /* a failure shows at the end of the output, too */
+    d->began = true;
+}
+
+static void find(struct doctor *d, enum finding finding, const char *advice, const char *format,
+                 ...) __attribute__((format(printf, 4, 5)));
+
+/* `format` says what was found, `advice` (or NULL) what to do. */
+static void find(struct doctor *d, enum finding finding, const char *advice, const char *format,
+                 ...)
+{
+    char what[512];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(what, sizeof(what), format, args);
+    va_end(args);
+    if (finding == FINDING_FAIL)
+        d->failed = true;
+    if (d->writer)
+        put_row(d, finding, what, advice);
+    else
+        put_line(finding, what, advice);
+}
+
+/* --- configuration ------------------------------------------------------------------------------
+ */
+
+/* As the daemon would read it. Its secrets may be out of this user's reach, and with a daemon
+ * alive that is no trouble. */
+static void check_configuration(struct doctor *d)
+{
+    const char *path = ctl_config_path(d->ctl);
+    struct config *config = NULL;
+    struct error err;
+
+    if (config_load(path, CONFIG_ALL, true, &config, &err) == 0)
+        find(d, FINDING_OK, NULL, "configuration %s", path);
+    else if (d->daemon > 0 && config_load(path, CONFIG_PATHS, true, &config, NULL) == 0)
+        find(d, FINDING_NOTE, "the running daemon has what it needs", "configuration: %s",
+             err.text);
+    else
+        find(d, FINDING_FAIL, "correct it; 'reconciled --check-config' checks it again",
+             "configuration: %s", err.text);
+    config_free(config);
+}
+
+/* --- files --------------------------------------------------------------------------------------
+ */
+
+static void check_ledger(struct doctor *d)
+{
+    struct error err;
+    int r = ledger_open_reader(d->ledger_path, &d->ledger, &err);
+
+    if (r < 0) {
+        find(d, FINDING_FAIL,
+             r == -ENOENT   ? "start the daemon, it makes the ledger"
+             : r == -EACCES ? "run this as a user who may read it, as the daemon's"
+             : r == -EPROTO ? "use the reconctl that was installed with the daemon"
+                            : "put back a backup",
+             "ledger: %s", err.text);
+        return;
+    }
+    find(d, FINDING_OK, NULL, "ledger %s opens, its schema is known", d->ledger_path);
+    if (integrity_check(d->ledger, &err) < 0)
+        find(d, FINDING_FAIL, "stop the daemon and put back a backup", "ledger: %s", err.text);
+    else
+        find(d, FINDING_OK, NULL, "ledger is sound");
+    if (status_read(d->ledger, clock_now(d->ctl->clock), &d->status, &err) < 0)
+        find(d, FINDING_FAIL, "stop the daemon and put back a backup", "ledger: %s", err.text);
+}
+
+/* Opening would make it; who asks what is wrong wants nothing made. */
+static void check_queue(struct doctor *d)
+{
+    _cleanup_(db_close_p) struct db *queue = NULL;
+    struct error err;
+    int r;
+
+    if (access(d->queue_path, F_OK) < 0) {
+        find(d, FINDING_FAIL,
+             errno == ENOENT ? "start the daemon, it makes the queue"
+                             : "add this user to the group " QUEUE_GROUP " and log in again",
+             "queue %s: %s", d->queue_path, strerror(errno));
+        return;
+    }
+    r = queue_open(d->queue_path, &queue, NULL, 0, &err);
+    if (r == 0)
+        r = db_begin(queue, &err);
+    if (r == 0) {
+        db_rollback(queue);
+        r = integrity_check(queue, &err);
+    }
+    if (r == 0)
+        find(d, FINDING_OK, NULL, "queue %s opens, this user may write it, it is sound",
+             d->queue_path);
+    else
+        find(d, FINDING_FAIL,
+             r == -EPROTO    ? "install the newer program"
+             : r == -EBADMSG ? "stop the daemon, move the queue away, start it, enqueue again"
+             : r == -EBUSY   ? "an app holds its write lock: end its transaction"
+                             : "add this user to the group " QUEUE_GROUP " and log in again",
+             "queue: %s", err.text);
+}
+
+static bool directory_of(const char *path, char *buffer, size_t size)
+{
+    char copy[PATH_MAX];
+
+    if ((size_t)snprintf(copy, sizeof(copy), "%s", path) >= sizeof(copy))
+        return false;
+    return (size_t)snprintf(buffer, size, "%s", dirname(copy)) < size;
+}
+
+/* `forbidden` are the permission bits that the path must not have. */
+static bool check_mode(struct doctor *d, const char *path, mode_t forbidden, const char *why)
+{
+    char advice[64];
+    struct stat st;
+
+    if (stat(path, &st) < 0 || (st.st_mode & forbidden) == 0)
+        return true;
+    snprintf(advice, sizeof(advice), "chmod %04o it", (unsigned)(st.st_mode & 07777 & ~forbidden));
+    find(d, FINDING_FAIL, advice, "%s has mode %04o: %s", path, (unsigned)(st.st_mode & 07777),
+         why);
+    return false;
+}
+
+static void check_group(struct doctor *d, const char *directory)
+{
+    struct group *group = getgrnam(QUEUE_GROUP);
+    struct stat st;
+
+    if (!group)
+        find(d, FINDING_NOTE,
+             "only the daemon's own user can write the queue; 'make install' tells "
+             "how to make it",
+             "there is no group " QUEUE_GROUP);
+    else if (stat(directory, &st) == 0 && st.st_gid != group->gr_gid)
+        find(d, FINDING_FAIL, "chgrp it, and the files in it",
+             "%s does not belong to the group " QUEUE_GROUP, directory);
+    else
+        find(d, FINDING_OK, NULL, "group " QUEUE_GROUP " has the queue");
+}
+
+static void check_permissions(struct doctor *d)
+{
+    char directory[PATH_MAX], key[PATH_MAX];
+    bool good = true;
+
+    if (directory_of(d->ledger_path, directory, sizeof(directory)))
+        good &= check_mode(d, directory, 0022, "others can replace the ledger");
+    good &= check_mode(d, d->ledger_path, 0022, "others can rewrite the ledger");
+    if ((size_t)snprintf(key, sizeof(key), "%s.key", d->ledger_path) < sizeof(key))
+        good &= check_mode(d, key, 0077, "it must be secret, or e-mail hashes can be guessed");
+    good &= check_mode(d, d->queue_path, 0007, "it holds session keys");
+    if (directory_of(d->queue_path, directory, sizeof(directory))) {
+        good &= check_mode(d, directory, 0007, "it holds session keys");
+        check_group(d, directory);
+    }
+    if (good)
+        find(d, FINDING_OK, NULL, "permissions of ledger, key and queue");
+}
+
+static void check_disk(struct doctor *d)
+{
+    char directory[PATH_MAX];
+    struct statvfs space;
+    unsigned long long mb;
+
+    if (!directory_of(d->ledger_path, directory, sizeof(directory)) ||
+        statvfs(directory, &space) < 0) {
+        find(d, FINDING_FAIL, "make the directory, or correct [ledger] path", "%s: %s",
+             d->ledger_path, strerror(errno));
+        return;
+    }
+    mb = space.f_bavail * (unsigned long long)space.f_frsize >> 20;
+    if (mb < DISK_MIN_MB)
+        find(d, FINDING_FAIL, "make room: nothing can be stored when it is full",
+             "only %llu MB are free in %s", mb, directory);
+    else
+        find(d, FINDING_OK, NULL, "%llu MB are free in %s", mb, directory);
+}
+
+static void check_wal(struct doctor *d)
+{
+    char wal[PATH_MAX];
+    struct stat st;
+
+    if ((size_t)snprintf(wal, sizeof(wal), "%s-wal", d->ledger_path) >= sizeof(wal) ||
+        stat(wal, &st) < 0)
+        return;
+    if (st.st_size >> 20 >= WAL_MAX_MB)
+        find(d, FINDING_NOTE, "a reader keeps a transaction open for long: end it",
+             "%s has grown to %lld MB", wal, (long long)st.st_size >> 20);
+    else
+        find(d, FINDING_OK, NULL, "write-ahead log of the ledger has %lld KB",
+             (long long)st.st_size >> 10);
+}
+
+/* --- clock, daemon, API -------------------------------------------------------------------------
+ */
+
+static void check_clock(struct doctor *d)
+{
+    int64_t now = clock_now(d->ctl->clock);
+    char text[TIMESTAMP_TEXT_SIZE];
+    struct timex state = {0};
+
+    if (d->ledger && d->status.last_run_at > now + CLOCK_SLACK_MS)
+        find(d, FINDING_FAIL, "set the clock; windows and verdicts depend on it",
+             "clock is behind the ledger, which was written at %s",
+             timestamp_format(d->status.last_run_at, text));
+    else
+        find(d, FINDING_OK, NULL, "clock says %s", timestamp_format(now, text));
+    if (adjtimex(&state) == TIME_ERROR || (state.status & STA_UNSYNC))
+        find(d, FINDING_NOTE, "let a time service keep it",
+             "clock is not known to be synchronised");
+}
+
+static void check_daemon(struct doctor *d)
+{
+    if (d->daemon > 0)
+        find(d, FINDING_OK, NULL, "daemon is alive (process %ld)", (long)d->daemon);
+    else if (d->daemon == 0)
+        find(d, FINDING_FAIL, "systemctl start reconciled, or see its journal",
+             "no daemon runs on this ledger");
+    else
+        find(d, FINDING_NOTE, "run this as a user who may read the ledger's lock file",
+             "whether a daemon runs cannot be told");
+    if (d->ledger && d->status.ran && *d->status.cycle_outcome &&
+        strcmp(d->status.cycle_outcome, "ok") != 0)
+        find(d, FINDING_FAIL, "see the daemon's journal", "last cycle: %s",
+             d->status.cycle_outcome);
+}
+
+/* "<directory of this program>/<below>reconciled", if it can be run. */
+static bool beside(const char *below, char *path, size_t size)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    if (n < 0)
+        return false;
+    self[n] = '\0';
+    return (size_t)snprintf(path, size, "%s/%sreconciled", dirname(self), below) < size &&
+           access(path, X_OK) == 0;
+}
+
+/* The exit status of `reconciled --probe`, which asks the API one question; negative errno when it
+ * cannot be run. What it says goes nowhere: its status says all. */
+static int probe(const char *config_path)
+{
+    char program[PATH_MAX], option[] = "--probe", config_option[] = "--config";
+    _cleanup_free_ char *config = strdup(config_path);
+    char *argv[] = {program, option, config_option, config, NULL};
+    posix_spawn_file_actions_t actions;
+    int r, state;
+    pid_t child;
+
+    if (!config)
+        return -ENOMEM;
+    if (!beside("", program, sizeof(program)) && !beside("../sbin/", program, sizeof(program)))
+        snprintf(program, sizeof(program), "reconciled");
+    if (posix_spawn_file_actions_init(&actions) != 0)
+        return -ENOMEM;
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    fflush(stdout);
+    r = posix_spawnp(&child, program, &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (r != 0)
+        return -r;
+    while (waitpid(child, &state, 0) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return WIFEXITED(state) ? WEXITSTATUS(state) : -ECHILD;
+}
+
+static void ask_api(struct doctor *d)
+{
+    int status = probe(ctl_config_path(d->ctl));
+
+    switch (status) {
+    case EX_OK:
+        find(d, FINDING_OK, NULL, "API is reached and accepts the key");
+        break;
+    case EX_TEMPFAIL:
+        find(d, FINDING_FAIL, "check [pay] url, the network and the proxy",
+             "API cannot be reached, or keeps failing");
+        break;
+    case EX_PROTOCOL:
+        find(d, FINDING_FAIL, "check [pay] url", "API gives answers that cannot be understood");
+        break;
+    case EX_NOPERM:
+        find(d, FINDING_FAIL, "check merchant_api_key and [merchant] id", "API refuses the key");
+        break;
+    case EX_CONFIG:
+        find(d, FINDING_NOTE, "give the configuration and the key, then ask again",
+             "API was not asked: configuration or key are missing");
+        break;
+    default:
+        find(d, FINDING_FAIL, "is it installed?", "API was not asked: reconciled cannot be run: %s",
+             status < 0 ? strerror(-status) : "unexpected exit status");
+    }
+}
+
+/* A daemon that is alive has asked with the key that counts; else one that is started for this. */
+static void check_api(struct doctor *d)
+{
+    char when[TIMESTAMP_TEXT_SIZE];
+
+    if (d->daemon == 0 || !d->ledger) {
+        ask_api(d);
+        return;
+    }
+    if (d->status.api_checked_at < 0)
+        find(d, FINDING_NOTE, "wait for its first cycle", "daemon has not asked the API yet");
+    else if (strcmp(d->status.api_state, "ok") == 0)
+        find(d, FINDING_OK, NULL, "API is reached and accepts the key (%s)",
+             timestamp_format(d->status.api_checked_at, when));
+    else
+        find(d, FINDING_FAIL, "check [pay] url, the network and merchant_api_key", "API: %s (%s)",
+             d->status.api_state, timestamp_format(d->status.api_checked_at, when));
+    if (*d->status.vault_state && strcmp(d->status.vault_state, "ok") != 0)
+        find(d, FINDING_FAIL, "check [vault] url and vault_api_key", "Vault: %s",
+             d->status.vault_state);
+}
+
+static void examine(struct doctor *d)
+{
+    check_configuration(d);
+    check_ledger(d);
+    check_queue(d);
+    check_permissions(d);
+    check_disk(d);
+    check_wal(d);
+    check_clock(d);
+    check_daemon(d);
+    check_api(d);
+}
+
+int verb_doctor(struct ctl *ctl)
+{
+    _cleanup_(writer_free_p) struct writer *writer = NULL;
+    struct doctor d = {.ctl = ctl};
+    struct error err;
+    int status = ctl_writer(ctl, WRITER_TABLE, &writer);
+
+    if (status != CTL_DONE)
+        return status;
+    if (ctl->format != WRITER_TABLE) {
+        d.writer = writer;
+        d.sink = writer_sink(writer);
+    }
+    /* Without it the files are not known, unless they are named. */
+    if (config_load(ctl_config_path(ctl), CONFIG_PATHS, ctl_option(ctl, "config") != NULL,
+                    &ctl->config, &err) < 0 &&
+        !(ctl_option(ctl, "ledger") && ctl_option(ctl, "queue"))) {
+        find(&d, FINDING_FAIL, "correct it, or give --ledger and --queue", "configuration: %s",
+             err.text);
+        return ctl_finish(writer, CTL_NO);
+    }
+    status = ctl_ledger_path(ctl, &d.ledger_path);
+    if (status == CTL_DONE)
+        status = ctl_queue_path(ctl, &d.queue_path);
+    if (status != CTL_DONE)
+        return status;
+    d.daemon = ctl_daemon(d.ledger_path);
+    examine(&d);
+    db_close(d.ledger);
+    return ctl_finish(writer, d.failed ? CTL_NO : CTL_DONE);
+}

@@ -1,0 +1,196 @@
+#include "service/reconcile.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "core/timestamp.h"
+#include "store/orders.h"
+#include "store/sync_runs.h"
+
+DEFINE_CLEANUP(struct order_book *, order_book_free)
+
+static void interval_set_clear_p(struct interval_set *set)
+{
+    interval_set_clear(set);
+}
+
+static int covers(struct db *ledger, int64_t from, int64_t to,
+                  const struct coverage_demand *demand, bool *ret, struct error *err)
+{
+    _cleanup_(interval_set_clear_p) struct interval_set missing = {0};
+    int r;
+
+    if (interval_set_add(&missing, from, to) < 0)
+        return error_set(err, -ENOMEM, "out of memory");
+    r = coverage_subtract(ledger, from, to, demand, &missing, err);
+    if (r == 0)
+        *ret = missing.n == 0;
+    return r;
+}
+
+static int64_t last_attempt(const struct match_order *order)
+{
+    int64_t last = order->attempts[0].at;
+
+    for (size_t i = 1; i < order->n_attempts; i++)
+        if (order->attempts[i].at > last)
+            last = order->attempts[i].at;
+    return last;
+}
+
+int reconcile_absence(struct db *ledger, const struct match_order *order,
+                      const struct match_settings *settings, int64_t now, enum absence *ret,
+                      int64_t *ret_since, struct error *err)
+{
+    struct coverage_demand demand = {.proof = true};
+    bool covered = false, clear = false;
+    int64_t from, to;
+    int r = 0;
+
+    match_window(order, settings, &from, &to);
+    from = timestamp_floor_second(from);
+    to = timestamp_ceil_second(to);
+    demand.since = last_attempt(order) + settings->absence_grace + 1;
+    if (ret_since)
+        *ret_since = demand.since;
+    if (now >= demand.since && now >= to)
+        r = covers(ledger, from, to, &demand, &covered, err);
+    if (r == 0 && covered) {
+        demand.clear = true;
+        r = covers(ledger, from, to, &demand, &clear, err);
+    }
+    if (r == 0)
+        *ret = clear ? ABSENCE_PROVEN : covered ? ABSENCE_BLOCKED : ABSENCE_UNPROVEN;
+    return r;
+}
+
+struct evidence {
+    struct db *ledger;
+    int64_t verdict_id;
+    struct error *err;
+};
+
+static int add_evidence(int64_t run_id, void *userdata)
+{
+    struct evidence *evidence = userdata;
+
+    return orders_add_evidence(evidence->ledger, evidence->verdict_id, run_id, evidence->err);
+}
+
+/* Names the passes that a verdict of absence rests on. */
+static int note_evidence(struct db *ledger, const struct match_order *order,
+                         const struct match_settings *settings, int64_t verdict_id,
+                         struct error *err)
+{
+    struct evidence evidence = {ledger, verdict_id, err};
+    struct coverage_demand demand = {.proof = true, .clear = true};
+    int64_t from, to;
+
+    match_window(order, settings, &from, &to);
+    demand.since = last_attempt(order) + settings->absence_grace + 1;
+    return coverage_runs(ledger, timestamp_floor_second(from), timestamp_ceil_second(to), &demand,
+                         add_evidence, &evidence, err);
+}
+
+static bool differs(const struct order_state *state, const struct match_result *result)
+{
+    if (state->verdict == VERDICT_PENDING && result->verdict == VERDICT_PENDING)
+        return false;
+    return state->verdict != result->verdict ||
+           strcmp(state->transaction_id, result->transaction_id) != 0 ||
+           strcmp(state->rule, rule_name(result->rule)) != 0 ||
+           strcmp(state->reason, result->reason) != 0;
+}
+
+static int decide(struct db *ledger, struct order_book *book,
+                  const struct match_settings *settings, int64_t now, struct match_result **ret,
+                  struct error *err)
+{
+    struct match_input input = {
+        .sales = book->sales,
+        .n_sales = book->n_sales,
+        .claims = book->claims,
+        .n_claims = book->n_claims,
+        .orders = book->orders,
+        .n_orders = book->n_orders,
+        .now = now,
+        .settings = *settings,
+    };
+    int r = 0;
+
+    for (size_t i = 0; i < book->n_orders && r == 0; i++) {
+        struct match_order *order = &book->orders[i];
+
+        r = reconcile_absence(ledger, order, settings, now, &order->absence, NULL, err);
+        /* A proof once given is not lost because the configuration asks for more now. */
+        if (order->absence == ABSENCE_UNPROVEN &&
+            book->states[i].verdict == VERDICT_NOT_CHARGED)
+            order->absence = ABSENCE_PROVEN;
+    }
+    if (r < 0)
+        return r;
+    r = match(&input, ret);
+    return r < 0 ? error_set(err, r, "matching failed: %s", strerror(-r)) : 0;
+}
+
+static int store_changes(struct db *ledger, struct order_book *book,
+                         const struct match_result *results, const struct match_settings *settings,
+                         int64_t now, struct error *err)
+{
+    int r;
+
+    r = db_begin(ledger, err);
+    for (size_t i = 0; i < book->n_orders && r == 0; i++) {
+        int64_t verdict_id;
+
+        if (!differs(&book->states[i], &results[i]))
+            continue;
+        r = orders_add_verdict(ledger, book, i, &results[i], now, &verdict_id, err);
+        if (r == 0 && results[i].verdict == VERDICT_NOT_CHARGED &&
+            results[i].rule == RULE_ABSENCE)
+            r = note_evidence(ledger, &book->orders[i], settings, verdict_id, err);
+    }
+    if (r == 0)
+        r = orders_seal(ledger, now - settings->late_watch, err);
+    if (r == 0)
+        r = db_commit(ledger, err);
+    if (r < 0)
+        db_rollback(ledger);
+    return r;
+}
+
+int reconcile_run(struct db *ledger, const struct match_settings *settings, int64_t now,
+                  verdict_changed changed, void *userdata, struct error *err)
+{
+    _cleanup_(order_book_free_p) struct order_book *book = NULL;
+    struct match_result *results = NULL;
+    int r;
+
+    r = order_book_load(ledger, settings, &book, err);
+    if (r < 0 || book->n_orders == 0)
+        return r;
+    r = decide(ledger, book, settings, now, &results, err);
+    if (r == 0)
+        r = store_changes(ledger, book, results, settings, now, err);
+    for (size_t i = 0; i < book->n_orders && r == 0; i++) {
+        const struct order_state *state = &book->states[i];
+
+        if (differs(state, &results[i]))
+            changed(&(struct verdict_change){
+                        .order_id = book->orders[i].id,
+                        .from = state->verdict,
+                        .to = results[i].verdict,
+                        .rule = results[i].rule,
+                        .transaction_id = results[i].transaction_id,
+                        .reason = results[i].reason,
+                        .revision = state->revision + 1,
+                        .critical =
+                            verdict_revision_is_critical(state->verdict, results[i].verdict),
+                    },
+                    userdata);
+    }
+    match_results_free(results, book->n_orders);
+    return r;
+}

@@ -1,0 +1,280 @@
+#include "service/revoke.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "core/backoff.h"
+
+enum { LOOK_AGAIN_MS = 60 * 1000 };
+
+static const int64_t LAPSE_MS = 5 * 60 * 1000; /* after the session's own expiry */
+
+struct revocation_task {
+    struct session session;
+    enum session_why why;
+    struct revoke *owner;
+    struct revocation_task *next;
+};
+
+struct revoke {
+    struct db *ledger, *queue;
+    const struct clock *clock;
+    int64_t idle_timeout;
+    size_t concurrency, n_tasks;
+    struct revocation_task *tasks;
+    void *userdata;
+    int64_t look_at;  /* when the next session becomes due */
+    size_t waiting;   /* due, but to be tried later */
+    bool unwiped;     /* keys of closed sessions may be left in the file */
+};
+
+int revoke_new(struct db *ledger, struct db *queue, const struct clock *clock,
+               int64_t idle_timeout, size_t concurrency, void *userdata, struct revoke **ret)
+{
+    struct revoke *revoke = calloc(1, sizeof(*revoke));
+
+    if (!revoke)
+        return -ENOMEM;
+    *revoke = (struct revoke){.ledger = ledger,
+                              .queue = queue,
+                              .clock = clock,
+                              .idle_timeout = idle_timeout,
+                              .concurrency = concurrency,
+                              .userdata = userdata,
+                              /* An earlier process may have died before it wiped. */
+                              .unwiped = true};
+    *ret = revoke;
+    return 0;
+}
+
+struct revoke *revoke_free(struct revoke *revoke)
+{
+    if (!revoke)
+        return NULL;
+    for (struct revocation_task *task = revoke->tasks, *next; task; task = next) {
+        next = task->next;
+        free(task);
+    }
+    free(revoke);
+    return NULL;
+}
+
+static bool is_under_way(const struct revoke *revoke, const struct session *session)
+{
+    for (const struct revocation_task *task = revoke->tasks; task; task = task->next)
+        if (strcmp(task->session.id, session->id) == 0)
+            return true;
+    return false;
+}
+
+/* One look over the queue. */
+struct look {
+    struct revoke *revoke;
+    int64_t now, next;
+    size_t waiting;
+    bool found, found_closed;
+    struct session due, closed;
+    enum session_why why;
+    struct error *err;
+};
+
+static int look_at_session(const struct session *session, void *userdata)
+{
+    struct look *look = userdata;
+    struct revocation revocation;
+    enum session_why why;
+    int64_t due_at = 0;
+    int r;
+
+    if (is_under_way(look->revoke, session))
+        return 0;
+    why = session_due(session, look->revoke->idle_timeout, look->now, &due_at);
+    if (why == SESSION_NOT_DUE) {
+        look->next = due_at < look->next ? due_at : look->next;
+        return 0;
+    }
+    r = revocation_load(look->revoke->ledger, session, &revocation, look->err);
+    if (r < 0)
+        return r;
+    if (revocation.closed) {
+        /* We died between the ledger's commit and the queue's. */
+        look->found_closed = true;
+        look->closed = *session;
+    } else if (revocation.next_try_at > look->now) {
+        look->waiting++;
+        look->next = revocation.next_try_at < look->next ? revocation.next_try_at : look->next;
+    } else if (!look->found) {
+        look->found = true;
+        look->due = *session;
+        look->why = why;
+    }
+    return 0;
+}
+
+static int close_session(struct revoke *revoke, const struct session *session, struct error *err)
+{
+    revoke->unwiped = true;
+    return session_close(revoke->queue, session, err);
+}
+
+static int look_for_due(struct revoke *revoke, struct look *look, struct error *err)
+{
+    int r;
+
+    do {
+        *look = (struct look){.revoke = revoke,
+                              .now = clock_now(revoke->clock),
+                              .next = INT64_MAX,
+                              .err = err};
+        r = sessions_each(revoke->queue, look_at_session, look, err);
+        if (r == 0 && look->found_closed)
+            r = close_session(revoke, &look->closed, err);
+    } while (r == 0 && look->found_closed);
+    return r;
+}
+
+int revoke_next(struct revoke *revoke, struct revocation_task **ret_task,
+                struct secret **ret_key, int64_t *ret_wait, struct error *err)
+{
+    _cleanup_free_ struct revocation_task *task = NULL;
+    int64_t now = clock_now(revoke->clock);
+    struct look look;
+    int r;
+
+    *ret_wait = LOOK_AGAIN_MS;
+    if (revoke->n_tasks >= revoke->concurrency)
+        return 0;
+    if (now < revoke->look_at && revoke->look_at - now <= LOOK_AGAIN_MS) {
+        *ret_wait = revoke->look_at - now;
+        return 0;
+    }
+    r = look_for_due(revoke, &look, err);
+    if (r < 0)
+        return r;
+    revoke->waiting = look.waiting + (look.found ? 1 : 0);
+    if (!look.found) {
+        revoke->look_at =
+            look.next < now + LOOK_AGAIN_MS ? look.next : now + LOOK_AGAIN_MS;
+        *ret_wait = revoke->look_at > now ? revoke->look_at - now : 1;
+        return 0;
+    }
+    task = calloc(1, sizeof(*task));
+    if (!task)
+        return error_set(err, -ENOMEM, "out of memory");
+    task->session = look.due;
+    task->why = look.why;
+    task->owner = revoke;
+    r = session_key(revoke->queue, &task->session, ret_key, err);
+    if (r < 0)
+        return r;
+    task->next = revoke->tasks;
+    revoke->tasks = task;
+    revoke->n_tasks++;
+    *ret_task = TAKE_PTR(task);
+    return 1;
+}
+
+static void drop_task(struct revoke *revoke, struct revocation_task *task)
+{
+    for (struct revocation_task **at = &revoke->tasks; *at; at = &(*at)->next)
+        if (*at == task) {
+            *at = task->next;
+            break;
+        }
+    revoke->n_tasks--;
+    revoke->look_at = 0;
+    free(task);
+}
+
+/* What the answer makes of the session; *ret_next_try_at counts while it waits. */
+static enum revocation_outcome judge(const struct session *session,
+                                     const struct revoke_answer *answer, int64_t attempts,
+                                     int64_t now, int64_t *ret_next_try_at)
+{
+    unsigned n = attempts > 20 ? 20 : (unsigned)attempts;
+    int64_t lapse_at = session->expires_at + LAPSE_MS;
+
+    *ret_next_try_at = -1;
+    switch (answer->kind) {
+    case REVOKE_DONE:
+        return REVOCATION_REVOKED;
+    case REVOKE_GONE:
+        return REVOCATION_GONE;
+    case REVOKE_REFUSED:
+        /* Our own key is wrong; until somebody mends it, the session stays to be revoked. */
+        *ret_next_try_at = now + backoff_delay(30 * 1000, n, 10 * 60 * 1000);
+        return REVOCATION_WAITING;
+    case REVOKE_LATER:
+        *ret_next_try_at = now + answer->wait_ms;
+        break;
+    case REVOKE_FAILED:
+        *ret_next_try_at = now + backoff_delay(5 * 1000, n, 5 * 60 * 1000);
+        break;
+    }
+    if (now >= lapse_at) {
+        *ret_next_try_at = -1;
+        return REVOCATION_LAPSED;
+    }
+    if (answer->kind == REVOKE_FAILED && *ret_next_try_at > lapse_at)
+        *ret_next_try_at = lapse_at;
+    return REVOCATION_WAITING;
+}
+
+int revoke_answer(struct revoke *revoke, struct revocation_task *task,
+                  const struct revoke_answer *answer, struct revoke_news *ret, struct error *err)
+{
+    int64_t now = clock_now(revoke->clock);
+    struct revocation before;
+    struct revoke_news news = {.why = task->why};
+    int r;
+
+    memcpy(news.session_id, task->session.id, sizeof(news.session_id));
+    r = revocation_load(revoke->ledger, &task->session, &before, err);
+    if (r == 0) {
+        news.outcome =
+            judge(&task->session, answer, before.attempts, now, &news.next_try_at);
+        r = revocation_note(revoke->ledger, &task->session, task->why, news.outcome,
+                            answer->status, answer->text, news.next_try_at, now, err);
+    }
+    if (r == 0 && news.outcome != REVOCATION_WAITING)
+        r = close_session(revoke, &task->session, err);
+    drop_task(revoke, task);
+    if (r == 0)
+        *ret = news;
+    return r;
+}
+
+void *revoke_task_userdata(const struct revocation_task *task)
+{
+    return task->owner->userdata;
+}
+
+void revoke_poke(struct revoke *revoke)
+{
+    revoke->look_at = 0;
+}
+
+bool revoke_idle(const struct revoke *revoke)
+{
+    return revoke->n_tasks == 0;
+}
+
+size_t revoke_waiting(const struct revoke *revoke)
+{
+    return revoke->waiting;
+}
+
+int revoke_wipe(struct revoke *revoke, struct error *err)
+{
+    int r;
+
+    if (!revoke->unwiped)
+        return 0;
+    r = sessions_wipe(revoke->queue, err);
+    if (r == 0)
+        revoke->unwiped = false;
+    return r;
+}
