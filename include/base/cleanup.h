@@ -33,7 +33,7 @@ static inline void close_p(const int *fd)
         close(*fd);
 }
 
-#define _cleanup_free_ _cleanup_(free_p)
+#define _cleanup_free_  _cleanup_(free_p)
 #define _cleanup_close_ _cleanup_(close_p)
 
 #define ELEMENTSOF(array) (sizeof(array) / sizeof((array)[0]))

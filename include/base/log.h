@@ -24,8 +24,8 @@ int log_to_stderr(void);
 void log_event(int priority, const char *message_id, const struct log_field *fields,
                size_t n_fields, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-#define log_debug(...) log_event(LOG_DEBUG, NULL, NULL, 0, __VA_ARGS__)
-#define log_info(...) log_event(LOG_INFO, NULL, NULL, 0, __VA_ARGS__)
-#define log_notice(...) log_event(LOG_NOTICE, NULL, NULL, 0, __VA_ARGS__)
+#define log_debug(...)   log_event(LOG_DEBUG, NULL, NULL, 0, __VA_ARGS__)
+#define log_info(...)    log_event(LOG_INFO, NULL, NULL, 0, __VA_ARGS__)
+#define log_notice(...)  log_event(LOG_NOTICE, NULL, NULL, 0, __VA_ARGS__)
 #define log_warning(...) log_event(LOG_WARNING, NULL, NULL, 0, __VA_ARGS__)
-#define log_error(...) log_event(LOG_ERR, NULL, NULL, 0, __VA_ARGS__)
+#define log_error(...)   log_event(LOG_ERR, NULL, NULL, 0, __VA_ARGS__)

@@ -3,5 +3,6 @@
 
 enum { DIGEST_SIZE = 33 /* 32 hexadecimal digits and a terminator */ };
 
-/* Replaces `digest` (at first an empty text) with the BLAKE2b-128 (RFC 7693) of itself and `text`. */
+/* Replaces `digest` (at first an empty text) with the BLAKE2b-128 (RFC 7693) of itself and `text`.
+ */
 void digest_extend(char digest[DIGEST_SIZE], const char *text);

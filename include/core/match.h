@@ -15,11 +15,11 @@
 #include "core/verdict.h"
 
 struct match_settings {
-    int64_t before, after;    /* ms a sale may precede the first attempt, follow the last */
-    int64_t absence_grace;    /* ms after the last attempt before absence or doubt is said */
-    int64_t late_watch;       /* ms the window is widened by for a record with the order's id */
-    bool accept_amount_only;  /* amount, currency and time alone decide */
-    bool claims_complete;     /* the app reports every sale it knows */
+    int64_t before, after;   /* ms a sale may precede the first attempt, follow the last */
+    int64_t absence_grace;   /* ms after the last attempt before absence or doubt is said */
+    int64_t late_watch;      /* ms the window is widened by for a record with the order's id */
+    bool accept_amount_only; /* amount, currency and time alone decide */
+    bool claims_complete;    /* the app reports every sale it knows */
 };
 
 /* One call of cardSale for an order. */
@@ -39,8 +39,8 @@ enum absence {
 
 /* A person's decision. */
 struct match_resolution {
-    enum verdict verdict;        /* VERDICT_CHARGED or VERDICT_NOT_CHARGED */
-    const char *transaction_id;  /* or NULL */
+    enum verdict verdict;       /* VERDICT_CHARGED or VERDICT_NOT_CHARGED */
+    const char *transaction_id; /* or NULL */
     const char *note;
 };
 
@@ -57,11 +57,12 @@ struct match_sale {
     struct money amount, net;
     int64_t at;
     struct card card;
-    const char *order_ref;   /* NULL or empty: the record does not say */
-    const char *sealed_for;  /* id of an order, not in the input, that has this sale for good; or NULL */
-    bool is_sale;            /* a settled CreditCardSale. Others matter only when claimed */
-    bool voided;             /* a settled CreditCardVoid names it */
-    int64_t returned_minor;  /* sum of the settled reversals and returns that name it */
+    const char *order_ref; /* NULL or empty: the record does not say */
+    const char
+        *sealed_for; /* id of an order, not in the input, that has this sale for good; or NULL */
+    bool is_sale;    /* a settled CreditCardSale. Others matter only when claimed */
+    bool voided;     /* a settled CreditCardVoid names it */
+    int64_t returned_minor; /* sum of the settled reversals and returns that name it */
 };
 
 /* A sale that the app reported. One whose transaction is not in the input charges its order too:
@@ -78,11 +79,11 @@ enum fit {
     FIT_IDENTITY,
     FIT_AMOUNT,
     /* Not eligible, from here on. */
-    FIT_NOT_A_SALE,        /* another type, or not settled */
-    FIT_CLAIMED_BY_OTHER,  /* another order claims it, or has it for good */
-    FIT_OTHER_REFERENCE,   /* it carries another order's id */
-    FIT_CURRENCY,          /* these name the first thing that does not agree, in this order, with
-                            * the attempt that agrees furthest */
+    FIT_NOT_A_SALE,       /* another type, or not settled */
+    FIT_CLAIMED_BY_OTHER, /* another order claims it, or has it for good */
+    FIT_OTHER_REFERENCE,  /* it carries another order's id */
+    FIT_CURRENCY,         /* these name the first thing that does not agree, in this order, with
+                           * the attempt that agrees furthest */
     FIT_MONEY,
     FIT_TIME,
     FIT_LAST_FOUR,

@@ -16,11 +16,11 @@ struct revoke;
 struct revocation_task; /* one revocation under way */
 
 enum revoke_answer_kind {
-    REVOKE_DONE,     /* 2xx */
-    REVOKE_GONE,     /* 404 or 410 */
-    REVOKE_REFUSED,  /* 401 or 403 */
-    REVOKE_LATER,    /* 429 */
-    REVOKE_FAILED,   /* anything else */
+    REVOKE_DONE,    /* 2xx */
+    REVOKE_GONE,    /* 404 or 410 */
+    REVOKE_REFUSED, /* 401 or 403 */
+    REVOKE_LATER,   /* 429 */
+    REVOKE_FAILED,  /* anything else */
 };
 
 struct revoke_answer {
@@ -39,15 +39,15 @@ struct revoke_news {
 };
 
 /* Both databases must outlive the object. `userdata` is for revoke_task_userdata(). */
-int revoke_new(struct db *ledger, struct db *queue, const struct clock *clock,
-               int64_t idle_timeout, size_t concurrency, void *userdata, struct revoke **ret);
+int revoke_new(struct db *ledger, struct db *queue, const struct clock *clock, int64_t idle_timeout,
+               size_t concurrency, void *userdata, struct revoke **ret);
 /* Forgets what is under way; it will be asked again. */
 struct revoke *revoke_free(struct revoke *revoke);
 
 /* 1: revoke the session with *ret_key (to be freed by the caller) and call revoke_answer() with
  * *ret_task. 0: nothing now; *ret_wait is when to look again, in ms. Negative errno. */
-int revoke_next(struct revoke *revoke, struct revocation_task **ret_task,
-                struct secret **ret_key, int64_t *ret_wait, struct error *err);
+int revoke_next(struct revoke *revoke, struct revocation_task **ret_task, struct secret **ret_key,
+                int64_t *ret_wait, struct error *err);
 
 /* Frees the task. On a negative errno nothing is noted, and the session will be asked again. */
 int revoke_answer(struct revoke *revoke, struct revocation_task *task,

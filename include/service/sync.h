@@ -35,9 +35,9 @@ struct sync_settings { /* times in ms; as section [sync] and [match] of the conf
     int64_t deep_overlap, deep_interval;
     int64_t edge_lag;
     int64_t before, after, absence_grace;
-    unsigned requests_per_minute;  /* our share of the limit */
-    const char *const *unsettled;  /* must outlive the object */
-    bool once;                     /* one whole cycle, then idle */
+    unsigned requests_per_minute; /* our share of the limit */
+    const char *const *unsettled; /* must outlive the object */
+    bool once;                    /* one whole cycle, then idle */
 };
 
 struct sync_question {
@@ -65,10 +65,10 @@ struct sync_answer {
 /* What an answer led to. */
 struct sync_news {
     int64_t stored, new_records, bad_records;
-    bool pass_ended;   /* completely */
-    bool drifted;      /* the pass will be asked again */
+    bool pass_ended; /* completely */
+    bool drifted;    /* the pass will be asked again */
     bool not_understood;
-    char text[512];    /* of a failure, drift or contradiction, for the log */
+    char text[512]; /* of a failure, drift or contradiction, for the log */
 };
 
 /* The worst that happened since sync_new(). */
@@ -77,10 +77,10 @@ struct sync_tally {
 };
 
 struct sync_progress {
-    int64_t origin, edge;      /* -1 before the first cycle */
+    int64_t origin, edge; /* -1 before the first cycle */
     int64_t cycle_began_at;
-    int64_t history_left;      /* ms between origin and edge that were never read */
-    bool stretched;            /* the look-back does not fit the rate share */
+    int64_t history_left; /* ms between origin and edge that were never read */
+    bool stretched;       /* the look-back does not fit the rate share */
 };
 
 /* Milliseconds until a request of this priority may be made; 0: now. */

@@ -24,5 +24,4 @@ int daemon_state_vault(struct db *ledger, const char *state, int64_t now, struct
 /* Notes a request before it is made, and forgets those that no longer count. */
 int rate_log_note(struct db *ledger, int64_t now, struct error *err);
 /* Tells the budget of the requests that an earlier process made. */
-int rate_log_restore(struct db *ledger, struct rate_budget *budget, int64_t now,
-                     struct error *err);
+int rate_log_restore(struct db *ledger, struct rate_budget *budget, int64_t now, struct error *err);

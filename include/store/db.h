@@ -3,7 +3,8 @@
  *
  * Errors are negative errno: -EBUSY (another writer, after 5 s of waiting), -ENOSPC (disk full),
  * -EROFS, -EACCES (cannot be opened), -EBADMSG (not a database, or damaged), -EEXIST (a constraint
- * refused a row), -ENOMEM, -EIO (anything else). `struct error` gets SQLite's words and the path. */
+ * refused a row), -ENOMEM, -EIO (anything else). `struct error` gets SQLite's words and the path.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -16,15 +17,15 @@ struct db;
 struct db_stmt; /* a prepared statement, owned by the database's cache */
 
 enum db_mode {
-    DB_READ,        /* read-only; never writes, not even a lock file where it may not */
-    DB_WRITE,       /* must exist */
-    DB_CREATE,      /* read-write, made if missing */
+    DB_READ,   /* read-only; never writes, not even a lock file where it may not */
+    DB_WRITE,  /* must exist */
+    DB_CREATE, /* read-write, made if missing */
 };
 
 /* Opens `path`. WAL, synchronous=FULL, foreign keys, secure_delete, temp_store=memory,
- * trusted_schema off; the -wal and -shm files stay when it is closed, so that a reader without write
- * permission can open a ledger whose daemon is stopped. `permissions` (0: what the umask gives)
- * is the mode of a file that is made. */
+ * trusted_schema off; the -wal and -shm files stay when it is closed, so that a reader without
+ * write permission can open a ledger whose daemon is stopped. `permissions` (0: what the umask
+ * gives) is the mode of a file that is made. */
 int db_open(const char *path, enum db_mode mode, mode_t permissions, struct db **ret,
             struct error *err);
 /* Rolls back what is open; NULL is accepted and returned. */
@@ -69,7 +70,8 @@ bool db_is_integer(struct db_stmt *stmt, int column);
 
 /* db_query() and one db_step() for a statement without rows. */
 int db_run(struct db *db, struct error *err, const char *sql, const char *types, ...);
-/* The first column of the first row as an integer; `fallback` when there is no row or it is NULL. */
+/* The first column of the first row as an integer; `fallback` when there is no row or it is NULL.
+ */
 int db_value(struct db *db, int64_t *ret, int64_t fallback, struct error *err, const char *sql,
              const char *types, ...);
 

@@ -1,4 +1,5 @@
-/* The queue file, from the daemon's side (taking rows out) and from reconctl's (putting them in). */
+/* The queue file, from the daemon's side (taking rows out) and from reconctl's (putting them in).
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +19,8 @@
 int queue_open(const char *path, struct db **ret, char *ret_note, size_t note_size,
                struct error *err);
 
-/* --- the app's side; every text may be NULL where the table's column may ------------------------ */
+/* --- the app's side; every text may be NULL where the table's column may ------------------------
+ */
 
 struct queue_order {
     const char *order_id, *amount, *currency, *attempted_at;

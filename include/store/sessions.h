@@ -12,11 +12,11 @@
 /* A session that waits in the queue. */
 struct session {
     char id[ID_SIZE];
-    char created_text[40];  /* created_at as the app wrote it */
+    char created_text[40]; /* created_at as the app wrote it */
     int64_t created_at;
-    int64_t expires_at;     /* created_at + expires_in */
-    int64_t last_seen_at;   /* or created_at */
-    char ended[16];         /* empty while the customer is at it */
+    int64_t expires_at;   /* created_at + expires_in */
+    int64_t last_seen_at; /* or created_at */
+    char ended[16];       /* empty while the customer is at it */
 };
 
 /* Why a session is to be revoked. */

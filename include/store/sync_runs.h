@@ -1,6 +1,6 @@
 /* Passes over windows, and what they prove. A pass (a "run") is one reading of a closed window from
- * its first page to its last; while it runs, its row is the cursor. Coverage says, for every instant
- * that was ever read completely, which pass did so last. */
+ * its first page to its last; while it runs, its row is the cursor. Coverage says, for every
+ * instant that was ever read completely, which pass did so last. */
 #pragma once
 
 #include <stdbool.h>
@@ -39,8 +39,7 @@ int sync_run_resume(struct db *ledger, enum sync_purpose purpose, struct sync_ru
 int sync_run_advance(struct db *ledger, const struct sync_run *run, struct error *err);
 /* Ends the pass. `proof`: nothing can have moved while it read. */
 int sync_run_end(struct db *ledger, const struct sync_run *run, enum run_outcome outcome,
-                 bool proof, int64_t now, long http_status, const char *detail,
-                 struct error *err);
+                 bool proof, int64_t now, long http_status, const char *detail, struct error *err);
 /* 1 when an earlier ended pass over the same window saw the very same sequence of rows. */
 int sync_run_has_twin(struct db *ledger, const struct sync_run *run, struct error *err);
 /* Deletes passes that ended before `before` and that nothing rests on. */
@@ -61,6 +60,5 @@ int coverage_subtract(struct db *ledger, int64_t from, int64_t to,
                       const struct coverage_demand *demand, struct interval_set *set,
                       struct error *err);
 /* Calls back with each pass that covers a part of [from, to] as demanded, once each. */
-int coverage_runs(struct db *ledger, int64_t from, int64_t to,
-                  const struct coverage_demand *demand, int (*each)(int64_t run_id, void *userdata),
-                  void *userdata, struct error *err);
+int coverage_runs(struct db *ledger, int64_t from, int64_t to, const struct coverage_demand *demand,
+                  int (*each)(int64_t run_id, void *userdata), void *userdata, struct error *err);

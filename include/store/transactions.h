@@ -24,5 +24,4 @@ int transactions_missing(struct db *ledger, const struct sync_run *run, int64_t 
 
 /* Recomputes `settled` for every record when the configured list differs from the one that the
  * ledger was written with. */
-int transactions_set_unsettled(struct db *ledger, const char *const *unsettled,
-                               struct error *err);
+int transactions_set_unsettled(struct db *ledger, const char *const *unsettled, struct error *err);

@@ -53,7 +53,12 @@ int verb_enqueue(struct ctl *ctl)
     r = queue_add_order(queue, &order, &err);
     if (r < 0)
         return refused(r, &err);
-    return timeout < 0 ? CTL_DONE : waiting_run(ctl, queue, order.order_id, at, timeout);
+    if (timeout < 0)
+        return CTL_DONE;
+    status = waiting_run(ctl, queue, order.order_id, at, timeout);
+    if (status != CTL_DONE && status != CTL_NO)
+        ctl_say(status, "the order is in the queue all the same");
+    return status;
 }
 
 int verb_claim(struct ctl *ctl)

@@ -229,6 +229,10 @@ static int tell_next(struct telling *t)
     if (e->sealed)
         return tell_step(t, "nothing: decided, and the time for late records is over", -1, -1, -1,
                          true);
+    if (e->verdict == VERDICT_NEEDS_REVIEW)
+        return tell_step(t,
+                         "a person has to decide ('reconctl resolve'), unless a late record does",
+                         -1, e->last_attempt + t->settings->late_watch, -1, true);
     if (e->verdict != VERDICT_PENDING)
         return tell_step(t, "the look-back only: a late record may revise the verdict", -1,
                          e->last_attempt + t->settings->late_watch, -1, true);

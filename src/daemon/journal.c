@@ -111,9 +111,8 @@ void journal_intake(const struct intake_counts *counts)
                   " decision(s)",
                   counts->attempts, counts->claims, counts->resolutions);
     if (counts->refused)
-        log_event(LOG_ERR, EVENT_QUEUE_REFUSED, NULL, 0,
-                  "%" PRId64 " row(s) stay in the queue: %s", counts->refused,
-                  counts->refused_text);
+        log_event(LOG_ERR, EVENT_QUEUE_REFUSED, NULL, 0, "%" PRId64 " row(s) stay in the queue: %s",
+                  counts->refused, counts->refused_text);
 }
 
 void journal_revocation(const struct revoke_news *news, const struct revoke_answer *answer)
@@ -134,8 +133,8 @@ void journal_revocation(const struct revoke_news *news, const struct revoke_answ
         return;
     case REVOCATION_LAPSED:
         log_event(LOG_WARNING, EVENT_REVOKE_TROUBLE, fields, ELEMENTSOF(fields),
-                  "session %s (%s) was not revoked and has expired by itself: %s",
-                  news->session_id, session_why_name(news->why), answer->text);
+                  "session %s (%s) was not revoked and has expired by itself: %s", news->session_id,
+                  session_why_name(news->why), answer->text);
         return;
     case REVOCATION_WAITING:
         log_event(answer->kind == REVOKE_REFUSED ? LOG_ERR : LOG_WARNING, EVENT_REVOKE_TROUBLE,

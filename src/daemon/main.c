@@ -52,10 +52,14 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret, int *re
 {
     enum { CONFIG = 256, CHECK, ONCE, CREATE, PROBE, DEBUG, VERSION };
     static const struct option options[] = {
-        {"config", required_argument, NULL, CONFIG}, {"check-config", no_argument, NULL, CHECK},
-        {"once", no_argument, NULL, ONCE},           {"create", no_argument, NULL, CREATE},
-        {"probe", no_argument, NULL, PROBE},         {"debug", no_argument, NULL, DEBUG},
-        {"version", no_argument, NULL, VERSION},     {"help", no_argument, NULL, 'h'},
+        {"config", required_argument, NULL, CONFIG},
+        {"check-config", no_argument, NULL, CHECK},
+        {"once", no_argument, NULL, ONCE},
+        {"create", no_argument, NULL, CREATE},
+        {"probe", no_argument, NULL, PROBE},
+        {"debug", no_argument, NULL, DEBUG},
+        {"version", no_argument, NULL, VERSION},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     int option;

@@ -30,8 +30,8 @@
 #include "store/transactions.h"
 
 enum {
-    TICK_US = 200 * 1000,        /* a new row in the queue is noticed this soon */
-    DATABASE_PAUSE_MS = 5000,    /* before a database that failed is tried again */
+    TICK_US = 200 * 1000,     /* a new row in the queue is noticed this soon */
+    DATABASE_PAUSE_MS = 5000, /* before a database that failed is tried again */
     WIPE_PAUSE_MS = 2000,
 };
 
@@ -55,9 +55,9 @@ struct manager {
     struct sync_question question;
     int64_t sync_wake_at, revoke_wake_at;
     int64_t queue_version;
-    bool undecided;       /* something changed that may change a verdict */
-    int64_t decide_at;    /* not before */
-    int64_t not_before;   /* a database failed */
+    bool undecided;     /* something changed that may change a verdict */
+    int64_t decide_at;  /* not before */
+    int64_t not_before; /* a database failed */
     int64_t wipe_at;
     bool api_down;
     unsigned api_reports;
@@ -95,8 +95,8 @@ static unsigned rate_share_of(const struct config *config)
     return share < 1 ? 1 : (unsigned)share;
 }
 
-/* A database that fails (disk full, say) is an emergency, but not a reason to die: what was asked is
- * asked again when it is itself again. A single cycle ends. */
+/* A database that fails (disk full, say) is an emergency, but not a reason to die: what was asked
+ * is asked again when it is itself again. A single cycle ends. */
 static void database_trouble(struct manager *m, const struct error *err)
 {
     journal_database(err->text);
@@ -393,11 +393,10 @@ static void on_revoked(const struct vault_answer *answer, void *userdata)
     m->revoke_refused |= to_revoke.kind == REVOKE_REFUSED;
     m->revoke_failed |= news.outcome == REVOCATION_WAITING;
     journal_revocation(&news, &to_revoke);
-    daemon_state_vault(ledger_of(m),
-                       to_revoke.kind == REVOKE_DONE || to_revoke.kind == REVOKE_GONE
-                           ? "ok"
-                           : answer->text,
-                       clock_now(m->clock), NULL);
+    daemon_state_vault(
+        ledger_of(m),
+        to_revoke.kind == REVOKE_DONE || to_revoke.kind == REVOKE_GONE ? "ok" : answer->text,
+        clock_now(m->clock), NULL);
     pump(m);
 }
 
@@ -610,8 +609,7 @@ static void reload(struct manager *m)
                     &err);
     if (r == 0 && (strcmp(config->ledger_path, old->ledger_path) != 0 ||
                    strcmp(config->queue_path, old->queue_path) != 0)) {
-        r = error_set(&err, -EINVAL,
-                      "[ledger] path and [queue] path change only with a restart");
+        r = error_set(&err, -EINVAL, "[ledger] path and [queue] path change only with a restart");
         config_free(config);
     }
     if (r < 0) {

@@ -22,5 +22,6 @@ int manager_new(struct config *config, const struct manager_options *options,
                 const struct clock *clock, struct manager **ret, struct error *err);
 struct manager *manager_free(struct manager *manager);
 
-/* Runs until a signal says stop, or, with `once`, until the cycle is over. Returns the exit code. */
+/* Runs until a signal says stop, or, with `once`, until the cycle is over. Returns the exit code.
+ */
 int manager_run(struct manager *manager);

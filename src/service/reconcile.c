@@ -16,8 +16,8 @@ static void interval_set_clear_p(struct interval_set *set)
     interval_set_clear(set);
 }
 
-static int covers(struct db *ledger, int64_t from, int64_t to,
-                  const struct coverage_demand *demand, bool *ret, struct error *err)
+static int covers(struct db *ledger, int64_t from, int64_t to, const struct coverage_demand *demand,
+                  bool *ret, struct error *err)
 {
     _cleanup_(interval_set_clear_p) struct interval_set missing = {0};
     int r;
@@ -104,9 +104,8 @@ static bool differs(const struct order_state *state, const struct match_result *
            strcmp(state->reason, result->reason) != 0;
 }
 
-static int decide(struct db *ledger, struct order_book *book,
-                  const struct match_settings *settings, int64_t now, struct match_result **ret,
-                  struct error *err)
+static int decide(struct db *ledger, struct order_book *book, const struct match_settings *settings,
+                  int64_t now, struct match_result **ret, struct error *err)
 {
     struct match_input input = {
         .sales = book->sales,
@@ -125,8 +124,7 @@ static int decide(struct db *ledger, struct order_book *book,
 
         r = reconcile_absence(ledger, order, settings, now, &order->absence, NULL, err);
         /* A proof once given is not lost because the configuration asks for more now. */
-        if (order->absence == ABSENCE_UNPROVEN &&
-            book->states[i].verdict == VERDICT_NOT_CHARGED)
+        if (order->absence == ABSENCE_UNPROVEN && book->states[i].verdict == VERDICT_NOT_CHARGED)
             order->absence = ABSENCE_PROVEN;
     }
     if (r < 0)
@@ -148,8 +146,7 @@ static int store_changes(struct db *ledger, struct order_book *book,
         if (!differs(&book->states[i], &results[i]))
             continue;
         r = orders_add_verdict(ledger, book, i, &results[i], now, &verdict_id, err);
-        if (r == 0 && results[i].verdict == VERDICT_NOT_CHARGED &&
-            results[i].rule == RULE_ABSENCE)
+        if (r == 0 && results[i].verdict == VERDICT_NOT_CHARGED && results[i].rule == RULE_ABSENCE)
             r = note_evidence(ledger, &book->orders[i], settings, verdict_id, err);
     }
     if (r == 0)
@@ -178,18 +175,18 @@ int reconcile_run(struct db *ledger, const struct match_settings *settings, int6
         const struct order_state *state = &book->states[i];
 
         if (differs(state, &results[i]))
-            changed(&(struct verdict_change){
-                        .order_id = book->orders[i].id,
-                        .from = state->verdict,
-                        .to = results[i].verdict,
-                        .rule = results[i].rule,
-                        .transaction_id = results[i].transaction_id,
-                        .reason = results[i].reason,
-                        .revision = state->revision + 1,
-                        .critical =
-                            verdict_revision_is_critical(state->verdict, results[i].verdict),
-                    },
-                    userdata);
+            changed(
+                &(struct verdict_change){
+                    .order_id = book->orders[i].id,
+                    .from = state->verdict,
+                    .to = results[i].verdict,
+                    .rule = results[i].rule,
+                    .transaction_id = results[i].transaction_id,
+                    .reason = results[i].reason,
+                    .revision = state->revision + 1,
+                    .critical = verdict_revision_is_critical(state->verdict, results[i].verdict),
+                },
+                userdata);
     }
     match_results_free(results, book->n_orders);
     return r;

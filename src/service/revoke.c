@@ -26,13 +26,13 @@ struct revoke {
     size_t concurrency, n_tasks;
     struct revocation_task *tasks;
     void *userdata;
-    int64_t look_at;  /* when the next session becomes due */
-    size_t waiting;   /* due, but to be tried later */
-    bool unwiped;     /* keys of closed sessions may be left in the file */
+    int64_t look_at; /* when the next session becomes due */
+    size_t waiting;  /* due, but to be tried later */
+    bool unwiped;    /* keys of closed sessions may be left in the file */
 };
 
-int revoke_new(struct db *ledger, struct db *queue, const struct clock *clock,
-               int64_t idle_timeout, size_t concurrency, void *userdata, struct revoke **ret)
+int revoke_new(struct db *ledger, struct db *queue, const struct clock *clock, int64_t idle_timeout,
+               size_t concurrency, void *userdata, struct revoke **ret)
 {
     struct revoke *revoke = calloc(1, sizeof(*revoke));
 
@@ -125,10 +125,8 @@ static int look_for_due(struct revoke *revoke, struct look *look, struct error *
     int r;
 
     do {
-        *look = (struct look){.revoke = revoke,
-                              .now = clock_now(revoke->clock),
-                              .next = INT64_MAX,
-                              .err = err};
+        *look = (struct look){
+            .revoke = revoke, .now = clock_now(revoke->clock), .next = INT64_MAX, .err = err};
         r = sessions_each(revoke->queue, look_at_session, look, err);
         if (r == 0 && look->found_closed)
             r = close_session(revoke, &look->closed, err);
@@ -136,8 +134,8 @@ static int look_for_due(struct revoke *revoke, struct look *look, struct error *
     return r;
 }
 
-int revoke_next(struct revoke *revoke, struct revocation_task **ret_task,
-                struct secret **ret_key, int64_t *ret_wait, struct error *err)
+int revoke_next(struct revoke *revoke, struct revocation_task **ret_task, struct secret **ret_key,
+                int64_t *ret_wait, struct error *err)
 {
     _cleanup_free_ struct revocation_task *task = NULL;
     int64_t now = clock_now(revoke->clock);
@@ -156,8 +154,7 @@ int revoke_next(struct revoke *revoke, struct revocation_task **ret_task,
         return r;
     revoke->waiting = look.waiting + (look.found ? 1 : 0);
     if (!look.found) {
-        revoke->look_at =
-            look.next < now + LOOK_AGAIN_MS ? look.next : now + LOOK_AGAIN_MS;
+        revoke->look_at = look.next < now + LOOK_AGAIN_MS ? look.next : now + LOOK_AGAIN_MS;
         *ret_wait = revoke->look_at > now ? revoke->look_at - now : 1;
         return 0;
     }
@@ -234,10 +231,9 @@ int revoke_answer(struct revoke *revoke, struct revocation_task *task,
     memcpy(news.session_id, task->session.id, sizeof(news.session_id));
     r = revocation_load(revoke->ledger, &task->session, &before, err);
     if (r == 0) {
-        news.outcome =
-            judge(&task->session, answer, before.attempts, now, &news.next_try_at);
-        r = revocation_note(revoke->ledger, &task->session, task->why, news.outcome,
-                            answer->status, answer->text, news.next_try_at, now, err);
+        news.outcome = judge(&task->session, answer, before.attempts, now, &news.next_try_at);
+        r = revocation_note(revoke->ledger, &task->session, task->why, news.outcome, answer->status,
+                            answer->text, news.next_try_at, now, err);
     }
     if (r == 0 && news.outcome != REVOCATION_WAITING)
         r = close_session(revoke, &task->session, err);

@@ -14,10 +14,10 @@
 #include "store/transactions.h"
 
 enum {
-    MAX_PAGES = 20000,         /* of one pass: an API without end is not believed */
-    PATIENCE = 5,              /* drifts, or passes without proof, in a row before a pause */
+    MAX_PAGES = 20000, /* of one pass: an API without end is not believed */
+    PATIENCE = 5,      /* drifts, or passes without proof, in a row before a pause */
     MAX_BLOCKED = 64,
-    WIDE_PASS = 10,            /* pages: a pass this long is asked in smaller windows next time */
+    WIDE_PASS = 10, /* pages: a pass this long is asked in smaller windows next time */
     ONCE_MAX_FAILURES = 8,
 };
 
@@ -27,8 +27,8 @@ static const int64_t KEEP_RUNS = 30 * 86400000LL;
 
 /* One stream of questions. */
 struct lane {
-    struct sync_run run;  /* under way if run.id */
-    int64_t chunk;        /* windows are cut to this length */
+    struct sync_run run; /* under way if run.id */
+    int64_t chunk;       /* windows are cut to this length */
     int64_t not_before;
     unsigned drifts, unproven;
 };
@@ -53,8 +53,8 @@ struct sync {
 
     int64_t origin, edge;
     int64_t cycle_began_at, next_cycle_at;
-    bool cycle_open;     /* begun, and its recent lane still has work */
-    bool cycle_full;     /* it looks back over the whole overlap */
+    bool cycle_open; /* begun, and its recent lane still has work */
+    bool cycle_full; /* it looks back over the whole overlap */
     int64_t next_full_at;
     int64_t recent_pages;
     bool deep_due;
@@ -198,8 +198,7 @@ static void tick_poll(struct sync *sync, int64_t now)
     int64_t pause = max64(sync->settings.fast_interval, sync->order_pages * MINUTE / per_minute);
 
     if (sync->poll_began_at >= 0 &&
-        (sync->settings.once ||
-         (now >= sync->poll_began_at && now < sync->poll_began_at + pause)))
+        (sync->settings.once || (now >= sync->poll_began_at && now < sync->poll_began_at + pause)))
         return;
     sync->poll_began_at = now;
     sync->poll_edge = timestamp_floor_second(now - sync->settings.edge_lag);
@@ -216,8 +215,8 @@ static int64_t next_poll_at(const struct sync *sync)
 
 /* A pending order needs its window read as far as time has come, again and again, as its sale may
  * show any moment; and when the grace is over, once, by passes that began after that and prove. */
-static int order_gaps(struct sync *sync, int64_t now, struct interval_set *gaps,
-                      bool *ret_open, struct error *err)
+static int order_gaps(struct sync *sync, int64_t now, struct interval_set *gaps, bool *ret_open,
+                      struct error *err)
 {
     const struct sync_settings *settings = &sync->settings;
     _cleanup_free_ struct open_order *orders = NULL;
@@ -390,8 +389,7 @@ static int end_cycle(struct sync *sync, struct error *err)
         int64_t pause = sync->recent_pages * MINUTE / per_minute;
 
         sync->stretched = pause > sync->settings.interval;
-        sync->next_full_at =
-            sync->stretched ? sync->cycle_began_at + pause : sync->cycle_began_at;
+        sync->next_full_at = sync->stretched ? sync->cycle_began_at + pause : sync->cycle_began_at;
     }
     return sync_run_prune(sync->ledger, sync->cycle_began_at - KEEP_RUNS, err);
 }
@@ -500,8 +498,7 @@ static void block(struct sync *sync, struct lane *lane, const struct sync_run *r
             slot = &sync->blocked[i];
     if (!slot) {
         if (sync->n_blocked == MAX_BLOCKED)
-            memmove(sync->blocked, sync->blocked + 1,
-                    --sync->n_blocked * sizeof(sync->blocked[0]));
+            memmove(sync->blocked, sync->blocked + 1, --sync->n_blocked * sizeof(sync->blocked[0]));
         slot = &sync->blocked[sync->n_blocked++];
         *slot = (struct blocked){.from = run->from, .to = run->to};
     }
@@ -567,8 +564,8 @@ static int judge_pass(struct sync *sync, const struct sync_run *run, enum run_ou
     *ret_proof = missing == 0 && (one_page || (run->total >= 0 && run->repeats == 0));
     if (*ret_proof)
         return 0;
-    /* Otherwise rows may have moved across a page's border unseen, or be left out by mistake. Nothing
-     * moved if the same question had the same answer, row for row, before. */
+    /* Otherwise rows may have moved across a page's border unseen, or be left out by mistake.
+     * Nothing moved if the same question had the same answer, row for row, before. */
     r = sync_run_has_twin(sync->ledger, run, err);
     if (r < 0)
         return r;
@@ -578,8 +575,8 @@ static int judge_pass(struct sync *sync, const struct sync_run *run, enum run_ou
         *ret_outcome = RUN_DRIFTED;
         *ret_detail = "rows came twice: they moved from one page to the next";
     } else {
-        *ret_detail = missing > 0 ? "records that are known were not shown"
-                                  : "several pages without a total";
+        *ret_detail =
+            missing > 0 ? "records that are known were not shown" : "several pages without a total";
     }
     return 0;
 }
@@ -729,7 +726,8 @@ static void answer_trouble(struct sync *sync, const struct sync_answer *answer,
     sync->tally.refused |= answer->kind == SYNC_REFUSED;
     sync->api_not_before =
         now + backoff_delay(answer->kind == SYNC_REFUSED ? 10 * SECOND : 2 * SECOND,
-                            sync->api_failures++, answer->kind == SYNC_REFUSED ? 5 * MINUTE : MINUTE);
+                            sync->api_failures++,
+                            answer->kind == SYNC_REFUSED ? 5 * MINUTE : MINUTE);
     if (sync->cycle_open) {
         /* The cycle has failed; the next one comes when the API is itself again. */
         sync->cycle_open = false;

@@ -54,8 +54,7 @@ int rate_log_note(struct db *ledger, int64_t now, struct error *err)
                  : db_run(ledger, err, "INSERT INTO rate_log (requested_at) VALUES (?)", "T", now);
 }
 
-int rate_log_restore(struct db *ledger, struct rate_budget *budget, int64_t now,
-                     struct error *err)
+int rate_log_restore(struct db *ledger, struct rate_budget *budget, int64_t now, struct error *err)
 {
     struct db_stmt *stmt;
     int r;

@@ -121,8 +121,8 @@ static int take_attempt(struct db *ledger, const struct row *row, int64_t now,
                "INSERT INTO orders (order_id, amount, amount_minor, currency, first_attempt_at,"
                " last_attempt_at, taken_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)"
                " ON CONFLICT (order_id) DO NOTHING",
-               "ttitTT", row->order_id, row->amount, row->money.minor, row->money.currency,
-               row->at, now);
+               "ttitTT", row->order_id, row->amount, row->money.minor, row->money.currency, row->at,
+               now);
     if (r < 0)
         return r;
     new_order = db_changes(ledger) > 0;
@@ -130,10 +130,9 @@ static int take_attempt(struct db *ledger, const struct row *row, int64_t now,
                "INSERT INTO attempts (order_id, attempted_at, http_status, amount_minor, currency,"
                " card_last_four, card_brand, card_bin, email_hash, session_id, taken_at)"
                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-               "tTiittttttT",
-               row->order_id, row->at, row->http_status, row->money.minor, row->money.currency,
-               row->card.last_four, row->card.brand, row->card.bin, row->card.email_hash,
-               row->session_id, now);
+               "tTiittttttT", row->order_id, row->at, row->http_status, row->money.minor,
+               row->money.currency, row->card.last_four, row->card.brand, row->card.bin,
+               row->card.email_hash, row->session_id, now);
     if (r < 0 || db_changes(ledger) == 0)
         return r;
     counts->attempts++;
@@ -154,10 +153,9 @@ static int drop_attempt(struct db *queue, const struct row *row, struct error *e
                   " AND coalesce(card_last_four, '') = ? AND coalesce(card_brand, '') = ?"
                   " AND coalesce(card_bin, '') = ? AND coalesce(billing_email, '') = ?"
                   " AND coalesce(session_id, '') = ?",
-                  "ittttittttt",
-                  row->rowid, row->order_id, row->attempted_at, row->amount, row->currency,
-                  row->http_status, row->card.last_four, row->card.brand, row->card.bin,
-                  row->email, row->session_id);
+                  "ittttittttt", row->rowid, row->order_id, row->attempted_at, row->amount,
+                  row->currency, row->http_status, row->card.last_four, row->card.brand,
+                  row->card.bin, row->email, row->session_id);
 }
 
 static int take_attempts(struct db *ledger, struct db *queue, const struct secret *email_key,
@@ -287,13 +285,12 @@ static int take_resolutions(struct db *ledger, struct db *queue, struct intake_c
                    "INSERT INTO resolutions (queue_key, order_id, decision, transaction_id, note,"
                    " decided_by, decided_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
                    " ON CONFLICT (queue_key) DO NOTHING",
-                   "tttettT", d.key, d.order_id, d.decision, d.transaction_id, d.note,
-                   d.decided_by, at);
+                   "tttettT", d.key, d.order_id, d.decision, d.transaction_id, d.note, d.decided_by,
+                   at);
     if (r == 0)
         counts->resolutions += db_changes(ledger);
     if (r == 0)
-        r = db_run(ledger, err, "UPDATE orders SET sealed = 0 WHERE order_id = ?", "t",
-                   d.order_id);
+        r = db_run(ledger, err, "UPDATE orders SET sealed = 0 WHERE order_id = ?", "t", d.order_id);
     if (r == 0)
         r = db_commit(ledger, err);
     if (r == 0)

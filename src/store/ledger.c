@@ -133,10 +133,11 @@ static int set_up_key(struct ledger *ledger, const char *ledger_path, struct err
     if (!*known)
         return ledger_set_meta(ledger->db, "email_key_check", check, err);
     if (strcmp(check, known) != 0)
-        return error_set(err, -EKEYREJECTED,
-                         "%s is not the key that the ledger's e-mail hashes were made with; put the "
-                         "right one back from the backup",
-                         path);
+        return error_set(
+            err, -EKEYREJECTED,
+            "%s is not the key that the ledger's e-mail hashes were made with; put the "
+            "right one back from the backup",
+            path);
     return 0;
 }
 

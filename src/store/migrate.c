@@ -66,7 +66,8 @@ int migrate(struct db *db, const char *database, struct error *err)
         return r;
     if (version > newest)
         return error_set(err, -EPROTO,
-                         "%s: schema version %" PRId64 " is newer than this program, which knows %d; "
+                         "%s: schema version %" PRId64
+                         " is newer than this program, which knows %d; "
                          "install the newer program",
                          db_path(db), version, newest);
     if (version == 0) {

@@ -157,8 +157,7 @@ static int load_resolution(struct db *ledger, struct order_book *book, size_t i,
     resolution = book_allocate(book, sizeof(*resolution));
     if (resolution) {
         r = verdict_from_name(db_text(stmt, 0), &resolution->verdict);
-        resolution->transaction_id =
-            db_is_null(stmt, 1) ? NULL : book_text(book, db_text(stmt, 1));
+        resolution->transaction_id = db_is_null(stmt, 1) ? NULL : book_text(book, db_text(stmt, 1));
         resolution->note = book_text(book, db_text(stmt, 2));
         db_copy(stmt, 3, book->states[i].decided_by, sizeof(book->states[i].decided_by));
         order->resolution = resolution;
@@ -210,8 +209,8 @@ static int collect_for_attempt(struct db *ledger, struct order_book *book, struc
 }
 
 static int collect_for_order(struct db *ledger, struct order_book *book, struct id_list *ids,
-                             const struct match_order *order,
-                             const struct match_settings *settings, struct error *err)
+                             const struct match_order *order, const struct match_settings *settings,
+                             struct error *err)
 {
     int64_t from, to;
     struct db_stmt *stmt;
@@ -226,8 +225,7 @@ static int collect_for_order(struct db *ledger, struct order_book *book, struct 
                      "SELECT t.transaction_id FROM claims c JOIN transactions t"
                      " ON t.transaction_id = c.transaction_id WHERE c.order_id = ?1 UNION ALL "
                      "SELECT transaction_id FROM transactions WHERE transaction_id = ?2",
-                     "te", order->id,
-                     order->resolution ? order->resolution->transaction_id : NULL);
+                     "te", order->id, order->resolution ? order->resolution->transaction_id : NULL);
     return r < 0 ? r : collect(ledger, book, ids, stmt, err);
 }
 

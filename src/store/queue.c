@@ -87,8 +87,8 @@ int queue_add_order(struct db *queue, const struct queue_order *order, struct er
                   " VALUES (?1, ?2, coalesce(?3, 'USD'),"
                   " coalesce(?4, strftime('%Y-%m-%dT%H:%M:%fZ', 'now')), ?5, ?6, ?7, ?8, ?9, ?10)",
                   "ttttittttt", order->order_id, order->amount, order->currency,
-                  order->attempted_at, order->http_status, order->card_last_four,
-                  order->card_brand, order->card_bin, order->billing_email, order->session_id);
+                  order->attempted_at, order->http_status, order->card_last_four, order->card_brand,
+                  order->card_bin, order->billing_email, order->session_id);
 }
 
 int queue_add_claim(struct db *queue, const char *transaction_id, const char *order_id,
@@ -183,8 +183,7 @@ int queue_depth(struct db *queue, struct queue_depth *ret, struct error *err)
         r = db_step(queue, stmt, err);
     if (r < 0)
         return r;
-    *ret = (struct queue_depth){db_int(stmt, 0), db_int(stmt, 1), db_int(stmt, 2),
-                                db_int(stmt, 3)};
+    *ret = (struct queue_depth){db_int(stmt, 0), db_int(stmt, 1), db_int(stmt, 2), db_int(stmt, 3)};
     db_done(stmt);
     return 0;
 }

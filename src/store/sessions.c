@@ -5,8 +5,7 @@
 
 #include "base/cleanup.h"
 
-static const char *const why_names[] = {"",          "paid",    "cancelled",
-                                        "abandoned", "expired", "idle"};
+static const char *const why_names[] = {"", "paid", "cancelled", "abandoned", "expired", "idle"};
 static const char *const outcome_names[] = {"waiting", "revoked", "gone", "lapsed"};
 
 const char *session_why_name(enum session_why why)

@@ -234,9 +234,8 @@ int coverage_subtract(struct db *ledger, int64_t from, int64_t to,
     return r;
 }
 
-int coverage_runs(struct db *ledger, int64_t from, int64_t to,
-                  const struct coverage_demand *demand, int (*each)(int64_t run_id, void *userdata),
-                  void *userdata, struct error *err)
+int coverage_runs(struct db *ledger, int64_t from, int64_t to, const struct coverage_demand *demand,
+                  int (*each)(int64_t run_id, void *userdata), void *userdata, struct error *err)
 {
     struct db_stmt *stmt;
     int r;

@@ -102,9 +102,8 @@ static int store_bad(struct db *ledger, struct sync_run *run, const struct bad_r
                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)"
                   " ON CONFLICT (digest) DO UPDATE SET run_id = ?5, window_from = ?6,"
                   " window_to = ?7, page = ?8, last_seen_at = ?9",
-                  "teMtiTTiTt", bad->digest, bad->id,
-                  bad->has_time ? bad->created_at : (int64_t)-1, bad->reason, run->id, run->from,
-                  run->to, run->next_page, now, bad->raw);
+                  "teMtiTTiTt", bad->digest, bad->id, bad->has_time ? bad->created_at : (int64_t)-1,
+                  bad->reason, run->id, run->from, run->to, run->next_page, now, bad->raw);
 }
 
 int transactions_store(struct db *ledger, struct sync_run *run, const struct page *page,
@@ -140,8 +139,7 @@ static int reclassify(struct db *ledger, const char *const *unsettled, struct er
 {
     int r;
 
-    r = db_run(ledger, err,
-               "UPDATE transactions SET settled = 1 WHERE settled = 0", "");
+    r = db_run(ledger, err, "UPDATE transactions SET settled = 1 WHERE settled = 0", "");
     for (size_t i = 0; unsettled[i] && r == 0; i++)
         r = db_run(ledger, err,
                    "UPDATE transactions SET settled = 0 WHERE lower(trim(status)) = lower(?1)"

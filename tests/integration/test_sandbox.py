@@ -4,6 +4,7 @@ import datetime
 import http.client
 import json
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -487,7 +488,7 @@ class World(Case):
                 if rule:
                     fits[order_id][one["transactionId"]] = rule
         self.assertEqual(len(sandbox.truth_rows), len(orders))
-        self.assertEqual(len(orders), 56)
+        self.assertEqual(len(orders), 57)
         for row in sandbox.truth_rows:
             order_id = row["order_id"]
             rivals = [other for other in fits
@@ -606,10 +607,10 @@ class Program(Case):
         self.assertEqual(sandbox.request("DELETE", "/sessions/a", key="from environment")[0], 200)
 
     def test_ends_in_order(self):
-        for number in ("SIGTERM", "SIGINT"):
+        for number in (signal.SIGTERM, signal.SIGINT):
             sandbox = Sandbox()
             idle = socket.create_connection(("127.0.0.1", sandbox.port))
-            sandbox.process.send_signal(getattr(__import__("signal"), number))
+            sandbox.process.send_signal(number)
             self.assertEqual(sandbox.process.wait(5), 0)
             idle.close()
             sandbox.stop()

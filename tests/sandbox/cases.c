@@ -170,6 +170,16 @@ static void with_tip(struct world *world)
     expect(order, "charged", sale.id, 1, "the sale is the order's amount and a tip");
 }
 
+static void with_tip_foreseen(struct world *world)
+{
+    struct order *order = open_order(world, "56.35", "USD");
+    struct entry sale = sale_of(order, 15 * SECOND);
+
+    sale.tip = money("7.35", "USD");
+    world_add(world, &sale);
+    expect(order, "charged", sale.id, 1, "the order's amount contains the tip already");
+}
+
 static void with_surcharge_and_tax(struct world *world)
 {
     struct order *order = open_order(world, "100.00", "USD");
@@ -503,6 +513,7 @@ static void add_orders(struct world *world)
         {by_email, 1},
         {by_claim, 1},
         {with_tip, 1},
+        {with_tip_foreseen, 1},
         {declined, 2},
         {with_surcharge_and_tax, 1},
         {in_yen, 1},

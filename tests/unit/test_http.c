@@ -690,89 +690,135 @@ static void test_cancel(void **state)
     teardown(&f);
 }
 
-struct others {
-    struct http_transfer *transfers[8];
-    unsigned calls;
-};
-
-/* The first callback cancels all the others. */
-static void on_first(const struct http_response *response, void *userdata)
+/* Answers all at once, when there are as many as *userdata. */
+static void handle_together(int fd, const char *request, unsigned number, void *userdata)
 {
-    struct others *others = userdata;
+    static atomic_uint waiting;
+    unsigned wanted = *(unsigned *)userdata;
 
-    others->calls++;
-    assert_int_equal(response->outcome, HTTP_NEVER_SENT);
-    for (size_t i = 1; i < ELEMENTSOF(others->transfers); i++)
-        others->transfers[i] = http_cancel(others->transfers[i]);
+    (void)request;
+    if (number == 0)
+        waiting = 0;
+    waiting++;
+    while (waiting < wanted)
+        usleep(1000);
+    loopback_answer(fd, "200 OK", "", "ok");
 }
 
-/* Refused connections finish together, so that some of the cancelled have finished and wait for
- * their callback, and some are under way. */
+enum { TOGETHER = 6 };
+
+struct together {
+    struct fixture f;
+    unsigned wanted, calls;
+};
+
+/* Lets the loop wake up to six answers at once, so that all have finished when the first of them
+ * is delivered. */
+static void start_together(struct together *t, http_done done)
+{
+    t->wanted = TOGETHER;
+    setup(&t->f, handle_together, &t->wanted);
+    for (size_t i = 0; i < TOGETHER; i++)
+        start(&t->f, "/", 5000, 100, done, t);
+    while (t->f.server->requests < TOGETHER)
+        sd_event_run(t->f.event, 10000);
+    usleep(100000);
+}
+
+static void on_together(const struct http_response *response, void *userdata)
+{
+    struct together *t = userdata;
+
+    assert_int_equal(response->outcome, HTTP_ANSWERED);
+    t->calls++;
+}
+
+static void on_first_free(const struct http_response *response, void *userdata)
+{
+    struct together *t = userdata;
+
+    t->f.http = http_free(t->f.http);
+    on_together(response, t); /* which outlives the client that brought it */
+}
+
+static void test_all_are_delivered(void **state)
+{
+    struct together t = {.calls = 0};
+
+    (void)state;
+    start_together(&t, on_together);
+    assert_true(loopback_run(t.f.event, &t.calls, TOGETHER, 3000));
+    teardown(&t.f);
+}
+
+struct member {
+    struct member *all;
+    struct fixture *f;
+    struct http_transfer *transfer;
+    unsigned *calls;
+};
+
+static void on_member(const struct http_response *response, void *userdata)
+{
+    struct member *me = userdata;
+
+    assert_int_equal(response->outcome, HTTP_ANSWERED);
+    me->transfer = NULL;
+    if (++*me->calls > 1)
+        return;
+    for (size_t i = 0; i < TOGETHER; i++)
+        me->all[i].transfer = http_cancel(me->all[i].transfer);
+    me->transfer = start(me->f, "/", 5000, 100, on_member, me);
+}
+
+/* The first callback cancels the others, which have finished too and wait for theirs. */
 static void test_cancel_from_callback(void **state)
 {
     struct fixture f;
-    struct others others = {.calls = 0};
-    struct seen seen = {0};
-    int fd, port = loopback_dead_port(&fd);
-    _cleanup_free_ char *dead = url_of("http", port, "/");
-    struct http_request request = {
-        .method = "GET", .url = dead, .timeout_ms = 2000, .max_body = 10};
+    struct member members[TOGETHER];
+    unsigned calls = 0, wanted = TOGETHER;
 
     (void)state;
-    setup(&f, handle_by_path, NULL);
-    for (size_t i = 0; i < ELEMENTSOF(others.transfers); i++) {
-        if (i == 3 || i == 7)
-            others.transfers[i] = start(&f, "/hang", 300, 100, on_first, &others);
-        else
-            assert_int_equal(http_start(f.http, &request, on_first, &others, &others.transfers[i]),
-                             0);
+    setup(&f, handle_together, &wanted);
+    for (size_t i = 0; i < TOGETHER; i++) {
+        members[i] = (struct member){members, &f, NULL, &calls};
+        members[i].transfer = start(&f, "/", 5000, 100, on_member, &members[i]);
     }
-    assert_true(loopback_run(f.event, &others.calls, 1, 5000));
-    loopback_run_for(f.event, 400);
-    assert_int_equal(others.calls, 1);
-    /* The client is still good. */
-    get(&f, 5000, 100, &seen);
-    assert_int_equal(seen.outcome, HTTP_ANSWERED);
+    while (f.server->requests < TOGETHER)
+        sd_event_run(f.event, 10000);
+    usleep(100000);
+    assert_true(loopback_run(f.event, &calls, 2, 3000));
+    loopback_run_for(f.event, 200);
+    assert_int_equal(calls, 2); /* the first, and the one that it started */
     teardown(&f);
-    close(fd);
-    free(seen.body);
 }
 
-struct last {
-    struct fixture *f;
-    unsigned calls;
-};
-
-static void on_last(const struct http_response *response, void *userdata)
-{
-    struct last *last = userdata;
-
-    last->calls++;
-    assert_int_equal(response->outcome, HTTP_NEVER_SENT);
-    last->f->http = http_free(last->f->http);
-    /* The response outlives the client that brought it. */
-    assert_non_null(strstr(response->text, "127.0.0.1"));
-}
-
-/* Two transfers have finished; the first one's callback frees everything. */
 static void test_free_from_callback(void **state)
 {
-    struct fixture f;
-    struct last last = {.f = &f};
-    int fd, port = loopback_dead_port(&fd);
-    _cleanup_free_ char *url = url_of("http", port, "/");
-    struct http_request request = {.method = "GET", .url = url, .timeout_ms = 5000, .max_body = 10};
-    struct http_transfer *transfer;
+    struct together t = {.calls = 0};
 
     (void)state;
-    setup(&f, NULL, NULL);
+    start_together(&t, on_first_free);
+    assert_true(loopback_run(t.f.event, &t.calls, 1, 3000));
+    loopback_run_for(t.f.event, 100);
+    assert_int_equal(t.calls, 1);
+    teardown(&t.f);
+}
+
+/* Several end in one and the same call of curl. */
+static void test_common_timeout(void **state)
+{
+    struct fixture f;
+    struct seen seen = {0};
+
+    (void)state;
+    setup(&f, handle_hang, NULL);
     for (int i = 0; i < 5; i++)
-        assert_int_equal(http_start(f.http, &request, on_last, &last, &transfer), 0);
-    assert_true(loopback_run(f.event, &last.calls, 1, 5000));
-    loopback_run_for(f.event, 100);
-    assert_int_equal(last.calls, 1);
+        start(&f, "/", 300, 100, on_done, &seen);
+    assert_true(loopback_run(f.event, &seen.calls, 5, 3000));
+    assert_int_equal(seen.outcome, HTTP_NO_ANSWER);
     teardown(&f);
-    close(fd);
+    free(seen.body);
 }
 
 /* Says nothing of closing, and closes: the client must not trip over its cached connection. */
@@ -859,7 +905,9 @@ int main(void)
         cmocka_unit_test(test_many_with_one_that_hangs),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_cancel_from_callback),
+        cmocka_unit_test(test_all_are_delivered),
         cmocka_unit_test(test_free_from_callback),
+        cmocka_unit_test(test_common_timeout),
         cmocka_unit_test(test_stale_connections),
         cmocka_unit_test(test_append_encoded),
     };
