@@ -36,21 +36,21 @@ struct payapi_question {
 };
 
 enum payapi_outcome {
-    PAYAPI_PAGE,           /* answer.page is set */
-    PAYAPI_UNREACHABLE,    /* network error or timeout, after the retries */
-    PAYAPI_FAILED,         /* 5xx after the retries, or 429 too many times in a row */
-    PAYAPI_REFUSED,        /* 401 or 403: the key */
-    PAYAPI_REJECTED,       /* another 4xx: the request */
+    PAYAPI_PAGE,        /* answer.page is set */
+    PAYAPI_UNREACHABLE, /* network error or timeout, after the retries; or nothing could be sent */
+    PAYAPI_FAILED,      /* 5xx after the retries, or 429 too many times in a row */
+    PAYAPI_REFUSED,     /* 401 or 403: the key */
+    PAYAPI_REJECTED,    /* another 4xx: the request */
     PAYAPI_NOT_UNDERSTOOD, /* a redirect, no HTTP, too large, or a body that says nothing known */
     PAYAPI_STOPPED,        /* the gate gave up */
 };
 
 struct payapi_answer {
     enum payapi_outcome outcome;
-    long status;          /* of the last HTTP answer, or 0 */
-    const char *text;     /* for a person, unless PAYAPI_PAGE: what went wrong, and where */
-    struct page *page;    /* the callee may take it with TAKE_PTR() */
-    unsigned requests;    /* HTTP requests made for this question */
+    long status;       /* of the last HTTP answer, or 0 */
+    const char *text;  /* for a person, unless PAYAPI_PAGE: what went wrong, and where */
+    struct page *page; /* the callee may take it with TAKE_PTR() */
+    unsigned requests; /* HTTP requests made for this question */
 };
 
 /* Called exactly once per question that was not cancelled, from the event loop. */

@@ -19,7 +19,8 @@ struct payapi_codec {
 
 /* Understands one answer. Records that cannot be understood are in ret->bad; the rest of the page
  * is kept. -EBADMSG with a text when the answer as a whole is not understood (not JSON, no known
- * envelope, "success": false, an empty page that promises more, a page that contradicts itself,
- * more values than a page can hold). -ENOMEM. The body is not changed. */
+ * envelope, "success" that is not true, an "error" or "errors" that says something, an empty page
+ * that promises more, a page that contradicts itself, more values than a page can hold); the text
+ * quotes nothing of the body. -ENOMEM. The body is not changed. */
 int payapi_decode(const struct payapi_codec *codec, const char *body, size_t length,
                   struct page **ret, struct error *err);

@@ -24,7 +24,7 @@ enum vault_outcome {
     VAULT_GONE,     /* 404 or 410 */
     VAULT_REFUSED,  /* 401 or 403: our key */
     VAULT_LATER,    /* 429: after wait_ms */
-    VAULT_FAILED,   /* 5xx, network error, no HTTP, too large, after the retries */
+    VAULT_FAILED,   /* 5xx or network error, after the retries; no HTTP, or too large */
     VAULT_REJECTED, /* a redirect or another 4xx */
 };
 

@@ -592,6 +592,39 @@ static void judge_link(const struct matcher *m, const struct match_order *order,
     link->claim_conflict = claimed && !fit_eligible(link->fit);
 }
 
+static bool reversed(const struct match_sale *sale)
+{
+    return sale &&
+           (sale->voided || (sale->amount.minor > 0 && sale->returned_minor >= sale->amount.minor));
+}
+
+static bool link_live(const struct matcher *m, const struct link *link)
+{
+    return !reversed(link_sale(m, link));
+}
+
+static bool strong(const struct link *link)
+{
+    return link->fit == FIT_CLAIM || link->fit == FIT_REFERENCE;
+}
+
+/* An order that has a sale by claim or reference needs no other sale's amount for evidence: in a
+ * busy shop somebody always pays the same. */
+static void drop_amounts(struct matcher *m, struct order_place *o)
+{
+    size_t kept = o->links;
+    bool owned = false;
+
+    for (size_t k = o->links; k < m->n_links && !owned; k++)
+        owned = strong(&m->links[k]) && link_live(m, &m->links[k]);
+    if (!owned || o->order->resolution)
+        return;
+    for (size_t k = o->links; k < m->n_links; k++)
+        if (m->links[k].fit != FIT_AMOUNT)
+            m->links[kept++] = m->links[k];
+    m->n_links = kept;
+}
+
 static int link_orders(struct matcher *m)
 {
     for (size_t i = 0; i < m->input->n_orders; i++) {
@@ -615,6 +648,7 @@ static int link_orders(struct matcher *m)
             if (fit_eligible(link.fit) || link.reference_conflict || link.claim_conflict)
                 m->links[m->n_links++] = link;
         }
+        drop_amounts(m, o);
         o->links_end = m->n_links;
     }
     return 0;
@@ -733,17 +767,6 @@ static void say_agreement(struct match_result *result, unsigned agrees)
         say(result, ", e-mail");
 }
 
-static bool reversed(const struct match_sale *sale)
-{
-    return sale &&
-           (sale->voided || (sale->amount.minor > 0 && sale->returned_minor >= sale->amount.minor));
-}
-
-static bool link_live(const struct matcher *m, const struct link *link)
-{
-    return !reversed(link_sale(m, link));
-}
-
 /* "Sale T carries the order's id": what ties the sale to the order. */
 static void say_evidence(const struct matcher *m, const struct order_place *o,
                          const struct link *link, struct match_result *result)
@@ -810,6 +833,9 @@ static void say_evidence(const struct matcher *m, const struct order_place *o,
  * identity too when the app reports every sale it knows. A sale is *live* until it is voided or
  * returned in full. The first row that holds decides:
  *
+ * A sale that agrees in nothing but amount and time is no candidate of an order that has a live one
+ * by claim or reference.
+ *
  *  a  a person decided                                     as decided
  *  b  two or more live sales by claim or reference         double_charged
  *  c  a claim that cannot be granted                       doubt
@@ -847,11 +873,6 @@ struct tally {
     struct link *best;     /* the first of the surest rule */
     struct link *decisive; /* the first live decisive one */
 };
-
-static bool strong(const struct link *link)
-{
-    return link->fit == FIT_CLAIM || link->fit == FIT_REFERENCE;
-}
 
 static bool decisive(const struct matcher *m, const struct link *link)
 {

@@ -117,7 +117,7 @@ const struct verb verbs[] = {
         .arguments = {"NAME"},
         .options = {{"from", "T", false, "2026-11-22T14:00:00Z, or a day: from its beginning"},
                     {"to", "T", false, "likewise; a day: to its end"}},
-        .summary = "print a view of the ledger, or 'summary'; without NAME list them",
+        .summary = "print a report; without NAME, list them",
         .help = "Times are UTC and both ends are included. They bound the row's own time: an "
                 "order's attempts, a transaction's time, what a pass or an interval spans; in "
                 "daily_totals, whole days.",

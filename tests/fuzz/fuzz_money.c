@@ -61,12 +61,12 @@ static int is_well_formed(const char *text)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = fuzz_text(data, size), *amount;
-    char currency[4] = "", formatted[MONEY_TEXT_SIZE];
+    char currency[4], formatted[MONEY_TEXT_SIZE];
     struct money money = {.minor = 7}, again;
     int64_t expected = 0;
     int r, exponent;
 
-    strncat(currency, text, 3);
+    snprintf(currency, sizeof(currency), "%.3s", text);
     amount = text + strlen(currency);
     amount += *amount == ' ';
     exponent = currency_exponent(currency);

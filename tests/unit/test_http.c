@@ -330,7 +330,7 @@ static void test_timeouts(void **state)
 
         check_outcome(handlers[i], 300, 100000, HTTP_NO_ANSWER, &seen);
         took = loopback_now(event) - begin;
-        assert_in_range(took, 250, 3000);
+        assert_in_range(took, 250, 9000);
     }
     sd_event_unref(event);
 }
@@ -762,33 +762,37 @@ static void on_member(const struct http_response *response, void *userdata)
 {
     struct member *me = userdata;
 
-    assert_int_equal(response->outcome, HTTP_ANSWERED);
     me->transfer = NULL;
-    if (++*me->calls > 1)
+    if (++*me->calls > 1) {
+        assert_int_equal(response->outcome, HTTP_ANSWERED);
         return;
+    }
+    assert_int_equal(response->outcome, HTTP_NO_ANSWER);
     for (size_t i = 0; i < TOGETHER; i++)
         me->all[i].transfer = http_cancel(me->all[i].transfer);
     me->transfer = start(me->f, "/", 5000, 100, on_member, me);
 }
 
-/* The first callback cancels the others, which have finished too and wait for theirs. */
+/* The first callback cancels the others: some are under way, and those whose time has run out in
+ * the same call of curl have finished and wait for their callback. */
 static void test_cancel_from_callback(void **state)
 {
     struct fixture f;
     struct member members[TOGETHER];
-    unsigned calls = 0, wanted = TOGETHER;
+    unsigned calls = 0;
 
     (void)state;
-    setup(&f, handle_together, &wanted);
+    setup(&f, handle_by_path, NULL);
     for (size_t i = 0; i < TOGETHER; i++) {
         members[i] = (struct member){members, &f, NULL, &calls};
-        members[i].transfer = start(&f, "/", 5000, 100, on_member, &members[i]);
+        members[i].transfer =
+            start(&f, "/hang", i < TOGETHER - 1 ? 300 : 1000, 100, on_member, &members[i]);
     }
     while (f.server->requests < TOGETHER)
         sd_event_run(f.event, 10000);
-    usleep(100000);
+    usleep(400000);
     assert_true(loopback_run(f.event, &calls, 2, 3000));
-    loopback_run_for(f.event, 200);
+    loopback_run_for(f.event, 1000);
     assert_int_equal(calls, 2); /* the first, and the one that it started */
     teardown(&f);
 }

@@ -485,6 +485,23 @@ static void reversed_among_several(void **state)
     expect("B", VERDICT_REVERSED, RULE_IDENTITY, "S2");
 }
 
+/* In a busy shop somebody always pays the same: an order that has its sale needs no look at those.
+ */
+static void reference_among_lookalikes(void **state)
+{
+    (void)state;
+    attempt(add_order("A", T), 0)->card = card("", "", "", "");
+    add_sale("S1", T + 10 * SECOND)->order_ref = "A";
+    add_sale("S2", T + 20 * SECOND);
+    add_sale("S3", T + 30 * SECOND);
+    decide();
+    expect("A", VERDICT_CHARGED, RULE_REFERENCE, "S1");
+    /* Once that sale is voided, one of the others may be a further one of this order. */
+    w.sales[0].voided = true;
+    decide();
+    expect_review("A");
+}
+
 static void amount_alone_among_several(void **state)
 {
     (void)state;
@@ -1061,6 +1078,7 @@ int main(void)
         TEST(sale_needed_by_another),
         TEST(surest_before_earliest),
         TEST(reversed_among_several),
+        TEST(reference_among_lookalikes),
         TEST(amount_alone_among_several),
         TEST(claim_needs_no_other_evidence),
         TEST(claim_without_record),

@@ -380,8 +380,18 @@ static void list_edges(struct oracle *o)
                 o->fit[i][t] = FIT_CLAIM;
             else
                 o->fit[i][t] = FIT_CLAIMED_BY_OTHER;
-            o->edge[i][t] = fit_eligible(o->fit[i][t]) && !order->resolution;
         }
+    for (size_t i = 0; i < in->n_orders; i++) {
+        bool owned = false;
+
+        for (int t = 0; t < o->n_things; t++)
+            owned = owned || (o->fit[i][t] <= FIT_REFERENCE && o->things[t].live);
+        for (int t = 0; t < o->n_things; t++) {
+            if (owned && !in->orders[i].resolution && o->fit[i][t] == FIT_AMOUNT)
+                o->fit[i][t] = FIT_COUNT;
+            o->edge[i][t] = fit_eligible(o->fit[i][t]) && !in->orders[i].resolution;
+        }
+    }
 }
 
 /* All assignments from order i on: first for the size of a maximum one, then to keep those. */

@@ -61,7 +61,7 @@ static void setup(struct fixture *f, loopback_handler handler, const char *metho
 {
     static const struct clock clock = {.now = fake_now};
     struct vault_settings settings = {
-        .method = method, .path = path, .timeout_ms = 500, .retries = retries};
+        .method = method, .path = path, .timeout_ms = 1500, .retries = retries};
 
     f->key = secret_new(VAULT_KEY, strlen(VAULT_KEY));
     settings.api_key = f->key;
@@ -183,7 +183,7 @@ static void test_outcomes(void **state)
         if (cases[i].wait_ms >= 0)
             assert_int_equal(f.seen.wait_ms, cases[i].wait_ms);
         assert_in_range(f.seen.wait_ms, 0, 600000);
-        assert_int_equal(f.seen.status, cases[i].status ? atoi(cases[i].status) : 0);
+        assert_int_equal(f.seen.status, cases[i].status ? strtol(cases[i].status, NULL, 10) : 0);
         assert_int_equal(f.server->requests, 1);
         teardown(&f);
     }
@@ -246,7 +246,7 @@ static void test_one_delays_no_other(void **state)
         begin_revoke(&f, "fast", &fast);
     assert_true(loopback_run(f.event, &fast.calls, 100, 10000));
     assert_int_equal(fast.outcome, VAULT_REVOKED);
-    if (loopback_now(f.event) - begin < 400)
+    if (loopback_now(f.event) - begin < 1300)
         assert_int_equal(slow.calls, 0);
     assert_true(loopback_run(f.event, &slow.calls, 1, 10000));
     assert_int_equal(slow.outcome, VAULT_FAILED);
@@ -255,7 +255,7 @@ static void test_one_delays_no_other(void **state)
     loopback_run_for(f.event, 100);
     begin_revoke(&f, "slow", &dropped);
     f.vault = vault_free(f.vault);
-    loopback_run_for(f.event, 600);
+    loopback_run_for(f.event, 1700);
     assert_int_equal(dropped.calls, 0);
     assert_int_equal(fast.calls, 100);
     teardown(&f);
