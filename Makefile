@@ -53,6 +53,7 @@ REPLAYS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
+.SECONDARY:
 .PHONY: all check check-run check-source check-unit check-integration demo demo-run install uninstall \
         deps deps-test deps-demo bench fuzz format clean help
 
@@ -153,13 +154,47 @@ deps-test:
 
 # --- installing -------------------------------------------------------------
 
-install: $(BUILD)/reconciled $(BUILD)/reconctl
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(UNITDIR)
-	install -m 0755 $(BUILD)/reconciled $(DESTDIR)$(PREFIX)/sbin/reconciled
-	install -m 0755 $(BUILD)/reconctl $(DESTDIR)$(PREFIX)/bin/reconctl
+MANDIR      := $(PREFIX)/share/man
+SYSUSERSDIR := $(PREFIX)/lib/sysusers.d
+TMPFILESDIR := $(PREFIX)/lib/tmpfiles.d
+CATALOGDIR  := $(PREFIX)/lib/systemd/catalog
+CONFDIR     := $(SYSCONFDIR)/reconciled
+MANPAGES    := $(wildcard docs/*.1 docs/*.5 docs/*.8)
+SERVICES    := reconciled.service reconciled@.service
+# The files in systemd/ have the default paths in them.
+RELOCATE    := sed -e 's|/usr/local/sbin/reconciled|$(PREFIX)/sbin/reconciled|g' \
+               -e 's|/etc/reconciled|$(CONFDIR)|g' -e 's|/var/lib/reconciled|$(STATEDIR)|g'
 
+install: $(BUILD)/reconciled $(BUILD)/reconctl
+	$(Q)install -d $(addprefix $(DESTDIR),$(PREFIX)/sbin $(PREFIX)/bin $(UNITDIR) $(SYSUSERSDIR) \
+	    $(TMPFILESDIR) $(CATALOGDIR) $(CONFDIR))
+	$(Q)install -m 0755 $(BUILD)/reconciled $(DESTDIR)$(PREFIX)/sbin/reconciled
+	$(Q)install -m 0755 $(BUILD)/reconctl $(DESTDIR)$(PREFIX)/bin/reconctl
+	$(Q)for unit in $(SERVICES); do \
+	    $(RELOCATE) systemd/$$unit | install -m 0644 /dev/stdin $(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
+	done
+	$(Q)$(RELOCATE) systemd/reconciled.sysusers | \
+	    install -m 0644 /dev/stdin $(DESTDIR)$(SYSUSERSDIR)/reconciled.conf
+	$(Q)$(RELOCATE) systemd/reconciled.tmpfiles | \
+	    install -m 0644 /dev/stdin $(DESTDIR)$(TMPFILESDIR)/reconciled.conf
+	$(Q)install -m 0644 systemd/reconciled.catalog $(DESTDIR)$(CATALOGDIR)/reconciled.catalog
+	$(Q)for page in $(MANPAGES); do \
+	    install -D -m 0644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit 1; \
+	done
+	$(Q)test -e $(DESTDIR)$(CONFDIR)/reconciled.conf || \
+	    $(RELOCATE) systemd/reconciled.conf | \
+	    install -m 0644 /dev/stdin $(DESTDIR)$(CONFDIR)/reconciled.conf
+	$(Q)systemd/make-queue $(BUILD)/reconciled $(abspath $(DESTDIR)$(STATEDIR)) $(DESTDIR)
+	@echo 'Installed in $(DESTDIR)$(PREFIX), configuration in $(DESTDIR)$(CONFDIR).'
+	@$(if $(DESTDIR),,echo 'Next: systemd-sysusers && systemd-tmpfiles --create reconciled.conf && \
+	    journalctl --update-catalog && systemctl daemon-reload')
+
+# The configuration, the ledger and the queue stay.
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/sbin/reconciled $(DESTDIR)$(PREFIX)/bin/reconctl
+	$(Q)rm -f $(addprefix $(DESTDIR),$(PREFIX)/sbin/reconciled $(PREFIX)/bin/reconctl \
+	    $(SERVICES:%=$(UNITDIR)/%) $(SYSUSERSDIR)/reconciled.conf $(TMPFILESDIR)/reconciled.conf \
+	    $(CATALOGDIR)/reconciled.catalog \
+	    $(foreach page,$(notdir $(MANPAGES)),$(MANDIR)/man$(patsubst .%,%,$(suffix $(page)))/$(page)))
 
 format:
 	clang-format -i $(wildcard src/*/*.[ch] include/*/*.h tests/*/*.[ch])

@@ -62,6 +62,7 @@ struct match_sale {
         *sealed_for; /* id of an order, not in the input, that has this sale for good; or NULL */
     bool is_sale;    /* a settled CreditCardSale. Others matter only when claimed */
     bool voided;     /* a settled CreditCardVoid names it */
+    bool vanished;   /* the API does not show it any more */
     int64_t returned_minor; /* sum of the settled reversals and returns that name it */
 };
 

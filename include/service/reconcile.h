@@ -20,12 +20,20 @@ struct verdict_change {
     bool critical; /* it takes back a leave to charge again */
 };
 
-typedef void (*verdict_changed)(const struct verdict_change *change, void *userdata);
+struct reconcile_listener {
+    /* Before anything is stored: a verdict that was safe to retry will be replaced, so that leave
+     * given on its strength can be taken back first. A negative errno stops everything. May be
+     * NULL. */
+    int (*leaving)(const char *order_id, void *userdata, struct error *err);
+    /* After all changes are committed, for each. */
+    void (*changed)(const struct verdict_change *change, void *userdata);
+    void *userdata;
+};
 
-/* Decides every order that is not sealed. Changes are committed together before `changed` is called
- * for each. 0 or negative errno (then nothing is stored). */
+/* Decides every order that is not sealed. Changes are committed together. 0 or negative errno (then
+ * nothing is stored). */
 int reconcile_run(struct db *ledger, const struct match_settings *settings, int64_t now,
-                  verdict_changed changed, void *userdata, struct error *err);
+                  const struct reconcile_listener *listener, struct error *err);
 
 /* Whether the ledger proves that no record lies in the order's window unseen. `ret_since` (may be
  * NULL): only passes that began after it count. */

@@ -36,6 +36,7 @@ struct sync_settings { /* times in ms; as section [sync] and [match] of the conf
     int64_t edge_lag;
     int64_t before, after, absence_grace;
     unsigned requests_per_minute; /* our share of the limit */
+    unsigned page_size;           /* a page number has its meaning only together with it */
     const char *const *unsettled; /* must outlive the object */
     bool once;                    /* one whole cycle, then idle */
 };
@@ -65,6 +66,7 @@ struct sync_answer {
 /* What an answer led to. */
 struct sync_news {
     int64_t stored, new_records, bad_records;
+    int64_t vanished;    /* known records that the API does not show any more */
     bool pass_ended; /* completely */
     bool drifted;    /* the pass will be asked again */
     bool not_understood;
@@ -102,6 +104,8 @@ int sync_answer(struct sync *sync, const struct sync_answer *answer, struct sync
 
 /* The question under way was dropped; it will be asked again. */
 void sync_forget_question(struct sync *sync);
+/* The grace after which an order's window is asked for proof, from now on. */
+void sync_set_grace(struct sync *sync, int64_t absence_grace);
 /* A cycle is due now; a new order may be waiting. */
 void sync_poke(struct sync *sync, bool cycle);
 /* With `once`: the cycle is over, or cannot go on. */

@@ -31,6 +31,8 @@ int db_open(const char *path, enum db_mode mode, mode_t permissions, struct db *
 /* Rolls back what is open; NULL is accepted and returned. */
 struct db *db_close(struct db *db);
 const char *db_path(const struct db *db);
+/* How long another writer is waited for before -EBUSY. */
+void db_set_patience(struct db *db, int ms);
 
 /* BEGIN IMMEDIATE. */
 int db_begin(struct db *db, struct error *err);

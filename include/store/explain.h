@@ -28,6 +28,7 @@ struct explain_sale {
     char order_ref[ID_SIZE];
     char belongs_to[ID_SIZE]; /* another order that claims it, or that has it by its verdict */
     char undone_by[ID_SIZE];  /* the settled voids, reversals and returns that name it */
+    int64_t vanished_at;      /* since when the API does not show it any more; -1: it does */
     char recorded[64];        /* how it fitted when the latest verdict was given; empty: not seen */
     bool assigned;            /* it is the order's sale by the latest verdict */
     enum fit fit;             /* how it fits now */

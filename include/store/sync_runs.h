@@ -35,11 +35,13 @@ int sync_run_begin(struct db *ledger, struct sync_run *run, struct error *err);
 /* The pass of this purpose that was not ended, if any: 1 and *ret, else 0. */
 int sync_run_resume(struct db *ledger, enum sync_purpose purpose, struct sync_run *ret,
                     struct error *err);
-/* Stores the counters and the cursor. */
+/* Stores the counters and the cursor, and the window's end, which may have come nearer. */
 int sync_run_advance(struct db *ledger, const struct sync_run *run, struct error *err);
 /* Ends the pass. `proof`: nothing can have moved while it read. */
 int sync_run_end(struct db *ledger, const struct sync_run *run, enum run_outcome outcome,
                  bool proof, int64_t now, long http_status, const char *detail, struct error *err);
+/* Gives up the passes under way: they began after `now`, or `all` of them must begin again. */
+int sync_run_give_up(struct db *ledger, bool all, int64_t now, const char *why, struct error *err);
 /* 1 when an earlier ended pass over the same window saw the very same sequence of rows. */
 int sync_run_has_twin(struct db *ledger, const struct sync_run *run, struct error *err);
 /* Deletes passes that ended before `before` and that nothing rests on. */
@@ -49,6 +51,9 @@ int sync_run_prune(struct db *ledger, int64_t before, struct error *err);
  * where that may lie (its second and the ones beside it, or, without a time, the whole window) is
  * covered but not clear. */
 int coverage_add(struct db *ledger, const struct sync_run *run, bool proof, struct error *err);
+
+/* Drops what was read after `now`: the clock was ahead then, and it is no proof of anything. */
+int coverage_forget_after(struct db *ledger, int64_t now, struct error *err);
 
 struct coverage_demand {
     int64_t since; /* only passes that began at or after this */

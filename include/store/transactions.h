@@ -18,9 +18,20 @@
 int transactions_store(struct db *ledger, struct sync_run *run, const struct page *page,
                        const char *const *unsettled, int64_t now, struct error *err);
 
-/* How many records, known to have been created well within the pass's window, it did not show. */
+/* How many records, known to have been created well within the pass's window, it did not show.
+ * Those that have vanished before do not count. */
 int transactions_missing(struct db *ledger, const struct sync_run *run, int64_t *ret,
                          struct error *err);
+
+/* Notes what a complete pass did not show: a record that is missing for the first time, and one
+ * that was missing before and has therefore vanished. Orders that rest on one are looked at again.
+ */
+int transactions_note_missing(struct db *ledger, const struct sync_run *run, int64_t now,
+                              int64_t *ret_vanished, struct error *err);
+
+/* How late the latest hundredth of the records first seen since `since` became visible, at least; 0
+ * when the first pass over their time shows that part too. */
+int transactions_lateness(struct db *ledger, int64_t since, int64_t *ret_p99_ms, struct error *err);
 
 /* Recomputes `settled` for every record when the configured list differs from the one that the
  * ledger was written with. */

@@ -854,7 +854,8 @@ static void say_evidence(const struct matcher *m, const struct order_place *o,
  *       else                                               doubt
  *
  * and unless the order is charged by claim or reference, or doubly, a record that carries its id
- * and is not eligible makes it a doubt. Doubt is needs_review, and pending until the grace is over.
+ * and is not eligible makes it a doubt; so does a sale given to it that the API does not show any
+ * more. Doubt is needs_review, and pending until the grace is over.
  *
  * Rows e to g rest on the decomposition of the graph of orders and eligible sales by Dulmage and
  * Mendelsohn. An order is left out by some maximum assignment if and only if an alternating path
@@ -1178,6 +1179,25 @@ static void weigh_references(const struct matcher *m, struct order_place *o,
     }
 }
 
+/* A verdict that rests on a record which the API has taken back is a person's. */
+static void weigh_vanished(const struct matcher *m, struct order_place *o,
+                           struct match_result *result)
+{
+    const struct link *gone = NULL;
+
+    for (size_t k = o->links; k < o->links_end && !gone; k++)
+        if (m->links[k].assigned && link_sale(m, &m->links[k]) &&
+            link_sale(m, &m->links[k])->vanished)
+            gone = &m->links[k];
+    if (!gone)
+        return;
+    *result = (struct match_result){0};
+    for (size_t k = o->links; k < o->links_end; k++)
+        m->links[k].assigned = false;
+    doubt(m, o, result);
+    say(result, "sale %s fits, but the API does not show it any more", link_id(m, gone));
+}
+
 static void decide(const struct matcher *m, size_t order, struct match_result *result)
 {
     struct order_place *o = &m->orders[order];
@@ -1206,6 +1226,7 @@ static void decide(const struct matcher *m, size_t order, struct match_result *r
     else
         decide_shared(m, o, order, result);
     weigh_references(m, o, result);
+    weigh_vanished(m, o, result);
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */

@@ -26,6 +26,8 @@ int ctl_fail(int status, const struct error *err)
     return status;
 }
 
+static int say(int status, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
+
 static int say(int status, const char *format, va_list args)
 {
     struct error err;

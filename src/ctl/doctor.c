@@ -121,7 +121,7 @@ static void check_ledger(struct doctor *d)
         find(d, FINDING_FAIL,
              r == -ENOENT   ? "start the daemon, it makes the ledger"
              : r == -EACCES ? "run this as a user who may read it, as the daemon's"
-             : r == -EPROTO ? "use the reconctl that was installed with the daemon"
+             : r == -EPROTO ? "restart the daemon, so that it and reconctl are of one version"
                             : "put back a backup",
              "ledger: %s", err.text);
         return;
@@ -312,15 +312,30 @@ static bool beside(const char *below, char *path, size_t size)
            access(path, X_OK) == 0;
 }
 
-/* The exit status of `reconciled --probe`, which asks the API one question; negative errno when it
- * cannot be run. What it says goes nowhere: its status says all. */
-static int probe(const char *config_path)
+/* The first line of what can be read to its end, as far as it fits. */
+static void read_line(int fd, char *line, size_t size)
+{
+    char rest[512];
+    size_t n = 0;
+    ssize_t got;
+
+    while (n + 1 < size && (got = read(fd, line + n, size - 1 - n)) > 0)
+        n += (size_t)got;
+    while (read(fd, rest, sizeof(rest)) > 0)
+        continue;
+    line[n] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+}
+
+/* Runs `reconciled --probe`, which asks the API one question, and takes its first line. Its exit
+ * status; negative errno when it cannot be run. */
+static int probe(const char *config_path, char *line, size_t size)
 {
     char program[PATH_MAX], option[] = "--probe", config_option[] = "--config";
     _cleanup_free_ char *config = strdup(config_path);
     char *argv[] = {program, option, config_option, config, NULL};
     posix_spawn_file_actions_t actions;
-    int r, state;
+    int pipe_fds[2], r, state;
     pid_t child;
 
     if (!config)
@@ -329,11 +344,17 @@ static int probe(const char *config_path)
         snprintf(program, sizeof(program), "reconciled");
     if (posix_spawn_file_actions_init(&actions) != 0)
         return -ENOMEM;
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    if (pipe2(pipe_fds, O_CLOEXEC) < 0) {
+        posix_spawn_file_actions_destroy(&actions);
+        return -errno;
+    }
+    posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], STDOUT_FILENO);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    fflush(stdout);
     r = posix_spawnp(&child, program, &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
+    close(pipe_fds[1]);
+    read_line(pipe_fds[0], line, size);
+    close(pipe_fds[0]);
     if (r != 0)
         return -r;
     while (waitpid(child, &state, 0) < 0)
@@ -344,7 +365,8 @@ static int probe(const char *config_path)
 
 static void ask_api(struct doctor *d)
 {
-    int status = probe(ctl_config_path(d->ctl));
+    char answer[400];
+    int status = probe(ctl_config_path(d->ctl), answer, sizeof(answer));
 
     switch (status) {
     case EX_OK:
@@ -352,13 +374,15 @@ static void ask_api(struct doctor *d)
         break;
     case EX_TEMPFAIL:
         find(d, FINDING_FAIL, "check [pay] url, the network and the proxy",
-             "API cannot be reached, or keeps failing");
+             "API cannot be reached, or keeps failing (%s)", answer);
         break;
     case EX_PROTOCOL:
-        find(d, FINDING_FAIL, "check [pay] url", "API gives answers that cannot be understood");
+        find(d, FINDING_FAIL, "check [pay] url and [merchant] id",
+             "API gives no answer that can be understood (%s)", answer);
         break;
     case EX_NOPERM:
-        find(d, FINDING_FAIL, "check merchant_api_key and [merchant] id", "API refuses the key");
+        find(d, FINDING_FAIL, "check merchant_api_key and [merchant] id",
+             "API refuses the key (%s)", answer);
         break;
     case EX_CONFIG:
         find(d, FINDING_NOTE, "give the configuration and the key, then ask again",
@@ -379,10 +403,10 @@ static void check_api(struct doctor *d)
         ask_api(d);
         return;
     }
-    if (d->status.api_checked_at < 0)
+    if (d->status.api_checked_at < d->status.started_at)
         find(d, FINDING_NOTE, "wait for its first cycle", "daemon has not asked the API yet");
     else if (strcmp(d->status.api_state, "ok") == 0)
-        find(d, FINDING_OK, NULL, "API is reached and accepts the key (%s)",
+        find(d, FINDING_OK, NULL, "API is reached and accepts the key (since %s)",
              timestamp_format(d->status.api_checked_at, when));
     else
         find(d, FINDING_FAIL, "check [pay] url, the network and merchant_api_key", "API: %s (%s)",

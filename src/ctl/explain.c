@@ -100,10 +100,12 @@ static void describe(const struct explain_sale *sale, char *text, size_t size)
         snprintf(text, size, "%s", fit_eligible(sale->fit) ? fit : sale->recorded);
     else if (!fit_eligible(sale->fit))
         snprintf(text, size, "%s", fit);
+    else if (sale->vanished_at >= 0)
+        snprintf(text, size, "%s, but the API does not show it any more", fit);
     else if (*sale->belongs_to)
         snprintf(text, size, "%s, but it is given to order %s", fit, sale->belongs_to);
     else if (sale->fit == FIT_AMOUNT)
-        snprintf(text, size, "amount and time alone: no card or e-mail to compare");
+        snprintf(text, size, "amount and time alone: no last four, BIN or e-mail to compare");
     else
         snprintf(text, size, "%s, but not certain", fit);
 }
@@ -133,10 +135,11 @@ static int tell_sales(struct telling *t)
         row_text(&row, "order_ref", sale->order_ref);
         row_text(&row, "belongs_to", sale->belongs_to);
         row_text(&row, "undone_by", sale->undone_by);
+        row_time(&row, "vanished_at", sale->vanished_at);
         r = send(t, &row, i == 0);
     }
     if (e->more_sales)
-        ctl_say(CTL_DONE, "note: only the nearest %zu sales are shown", e->n_sales);
+        ctl_say(CTL_DONE, "note: only the likeliest %zu sales are shown", e->n_sales);
     return r;
 }
 

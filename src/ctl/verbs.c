@@ -127,6 +127,18 @@ const struct verb verbs[] = {
         .run = verb_report,
     },
     {
+        .name = "permit",
+        .arguments = {"ORDER"},
+        .required = 1,
+        .summary = "take the leave to charge an order again, given once",
+        .help =
+            "For an order whose verdict is safe to retry. Exit 0 for exactly one caller, however "
+            "many ask at once: that one may call cardSale again. Everybody else gets exit 1 and "
+            "the reason. Leave is given anew only after a further attempt was reported.",
+        .examples = "reconctl permit A-1001 && charge-again A-1001\n",
+        .run = verb_permit,
+    },
+    {
         .name = "resolve",
         .arguments = {"ORDER", "charged|not_charged"},
         .required = 2,

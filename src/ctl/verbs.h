@@ -64,6 +64,7 @@ int verb_verdict(struct ctl *ctl);
 int verb_wait(struct ctl *ctl);
 int verb_orders(struct ctl *ctl);
 int verb_resolve(struct ctl *ctl);
+int verb_permit(struct ctl *ctl);
 int verb_explain(struct ctl *ctl);
 int verb_report(struct ctl *ctl);
 int verb_status(struct ctl *ctl);

@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/parse.h"
 #include "core/timestamp.h"
 #include "daemon/events.h"
 
@@ -156,4 +157,23 @@ void journal_no_vault(int64_t sessions)
 void journal_database(const char *what)
 {
     log_event(LOG_CRIT, EVENT_DATABASE, NULL, 0, "database: %s", what);
+}
+
+void journal_grace(int64_t configured, int64_t grace)
+{
+    char a[24], b[24];
+
+    log_event(
+        LOG_NOTICE, EVENT_GRACE, NULL, 0,
+        "records are seen to come late: absence is said after %s, where [match] absence_grace "
+        "is %s",
+        format_duration(grace, b, sizeof(b)), format_duration(configured, a, sizeof(a)));
+}
+
+void journal_vanished(int64_t records)
+{
+    log_event(LOG_WARNING, EVENT_VANISHED, NULL, 0,
+              "%" PRId64 " record(s) are not shown by the API any more; they are kept (reconctl "
+              "report vanished_transactions)",
+              records);
 }

@@ -19,3 +19,6 @@ void journal_intake(const struct intake_counts *counts);
 void journal_revocation(const struct revoke_news *news, const struct revoke_answer *answer);
 void journal_no_vault(int64_t sessions);
 void journal_database(const char *what);
+/* Both in ms. */
+void journal_grace(int64_t configured, int64_t grace);
+void journal_vanished(int64_t records);

@@ -177,6 +177,7 @@ static int run(struct config *config, const struct arguments *arguments)
 int main(int argc, char **argv)
 {
     struct arguments arguments;
+    enum config_scope scope;
     struct config *config;
     struct error err = {0};
     int code;
@@ -185,7 +186,9 @@ int main(int argc, char **argv)
         return code;
     log_open(arguments.debug ? LOG_DEBUG : LOG_INFO);
     forbid_core();
-    if (config_load(arguments.config_path, CONFIG_ALL, true, &config, &err) < 0) {
+    /* Databases can be made before there is a key or an API. */
+    scope = arguments.create ? CONFIG_PATHS : CONFIG_ALL;
+    if (config_load(arguments.config_path, scope, true, &config, &err) < 0) {
         log_error("%s", err.text);
         return EX_CONFIG;
     }

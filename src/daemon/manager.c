@@ -26,14 +26,21 @@
 #include "store/intake.h"
 #include "store/ledger.h"
 #include "store/orders.h"
+#include "store/permits.h"
 #include "store/queue.h"
 #include "store/transactions.h"
 
 enum {
-    TICK_US = 200 * 1000,     /* a new row in the queue is noticed this soon */
+    TICK_US = 200 * 1000,   /* a new row in the queue is noticed this soon */
+    BUSY_PATIENCE_MS = 200, /* the loop must not stand still for a slow writer of the queue */
+    BUSY_PAUSE_MS = 500,
+    BUSY_REPORT_MS = 60 * 1000,
     DATABASE_PAUSE_MS = 5000, /* before a database that failed is tried again */
     WIPE_PAUSE_MS = 2000,
+    LEARN_PAUSE_MS = 60 * 60 * 1000,
 };
+
+static const int64_t LEARN_FROM_MS = 30 * 86400000LL;
 
 struct manager {
     struct manager_options options;
@@ -55,10 +62,15 @@ struct manager {
     struct sync_question question;
     int64_t sync_wake_at, revoke_wake_at;
     int64_t queue_version;
+    bool offers_stale;  /* leave to charge again is to be offered anew */
     bool undecided;     /* something changed that may change a verdict */
     int64_t decide_at;  /* not before */
     int64_t not_before; /* a database failed */
     int64_t wipe_at;
+    int64_t grace;    /* the configured one, or a longer one that was learned */
+    int64_t learn_at; /* next */
+    int64_t busy_report_at;
+    int64_t latest; /* reading of the clock */
     bool api_down;
     unsigned api_reports;
     int64_t api_report_at;
@@ -76,12 +88,14 @@ static const char *const *list(const struct config_list *list)
     return (const char *const *)list->items;
 }
 
-static struct match_settings match_settings_of(const struct config *config)
+static struct match_settings match_settings_of(const struct manager *m)
 {
+    const struct config *config = m->config;
+
     return (struct match_settings){
         .before = config->match_before,
         .after = config->match_after,
-        .absence_grace = config->match_absence_grace,
+        .absence_grace = m->grace,
         .late_watch = config->match_late_watch,
         .accept_amount_only = config->match_accept_amount_only,
         .claims_complete = config->match_claims == CLAIMS_COMPLETE,
@@ -99,34 +113,93 @@ static unsigned rate_share_of(const struct config *config)
  * is asked again when it is itself again. A single cycle ends. */
 static void database_trouble(struct manager *m, const struct error *err)
 {
-    journal_database(err->text);
-    m->not_before = clock_now(m->clock) + DATABASE_PAUSE_MS;
+    int64_t now = clock_now(m->clock);
+    bool busy = err->code == -EBUSY; /* an app holds on to the queue's write lock */
+
+    if (!busy || now >= m->busy_report_at)
+        journal_database(err->text);
+    if (busy && now >= m->busy_report_at)
+        m->busy_report_at = now + BUSY_REPORT_MS;
+    m->not_before = now + (busy ? BUSY_PAUSE_MS : DATABASE_PAUSE_MS);
     m->database_failed = true;
     if (m->options.once)
         sd_event_exit(m->event, EX_IOERR);
 }
 
+/* Where records are seen to come later than the grace allows for, absence is said later. */
+static void learn_grace(struct manager *m)
+{
+    int64_t now = clock_now(m->clock), late, grace = m->config->match_absence_grace;
+    char text[32];
+    struct error err = {0};
+
+    if (now < m->learn_at)
+        return;
+    m->learn_at = now + LEARN_PAUSE_MS;
+    if (transactions_lateness(ledger_of(m), now - LEARN_FROM_MS, &late, &err) < 0) {
+        database_trouble(m, &err);
+        return;
+    }
+    if (late > m->config->match_late_watch)
+        late = m->config->match_late_watch;
+    if (late > grace)
+        grace = timestamp_ceil_second(late);
+    if (grace == m->grace)
+        return;
+    journal_grace(m->config->match_absence_grace, grace);
+    m->grace = grace;
+    snprintf(text, sizeof(text), "%" PRId64, grace);
+    ledger_set_meta(ledger_of(m), "absence_grace_ms", text, NULL);
+    if (m->sync)
+        sync_set_grace(m->sync, grace);
+}
+
 /* --- verdicts ------------------------------------------------------------------------------- */
+
+static int on_leaving(const char *order_id, void *userdata, struct error *err)
+{
+    struct manager *m = userdata;
+
+    return permits_withdraw(m->queue, order_id, err);
+}
 
 static void on_verdict(const struct verdict_change *change, void *userdata)
 {
-    (void)userdata;
+    struct manager *m = userdata;
+
+    m->offers_stale = true;
     journal_verdict(change);
+}
+
+/* After a verdict, and after news in the queue that took an offer back before they were taken in.
+ */
+static void refresh_offers(struct manager *m)
+{
+    struct error err = {0};
+
+    if (!m->offers_stale)
+        return;
+    if (permits_refresh(ledger_of(m), m->queue, clock_now(m->clock), &err) < 0)
+        database_trouble(m, &err);
+    else
+        m->offers_stale = false;
 }
 
 static void decide(struct manager *m)
 {
-    struct match_settings settings = match_settings_of(m->config);
+    struct match_settings settings = match_settings_of(m);
+    const struct reconcile_listener listener = {on_leaving, on_verdict, m};
     int64_t before = clock_now(m->clock), after;
     struct error err = {0};
 
     if (!m->undecided || before < m->decide_at)
         return;
-    if (reconcile_run(ledger_of(m), &settings, before, on_verdict, m, &err) < 0) {
+    if (reconcile_run(ledger_of(m), &settings, before, &listener, &err) < 0) {
         database_trouble(m, &err);
         return;
     }
     m->undecided = false;
+    refresh_offers(m);
     after = clock_now(m->clock);
     /* Thousands of open orders must not keep the loop from the rest of its work. */
     m->decide_at = after - before > 50 ? after + 4 * (after - before) : 0;
@@ -147,7 +220,7 @@ static void take_in(struct manager *m)
                    &counts, &err);
     journal_intake(&counts);
     if (counts.attempts || counts.claims || counts.resolutions) {
-        m->undecided = true;
+        m->undecided = m->offers_stale = true;
         m->decide_at = 0;
     }
     if (counts.attempts || counts.sync_requests)
@@ -275,9 +348,11 @@ static void on_page(struct payapi_answer *answer, void *userdata)
     } else {
         report_api(m, true, answer->text);
     }
+    if (news.vanished)
+        journal_vanished(news.vanished);
     if (news.bad_records)
         journal_quarantined(&m->question, news.bad_records);
-    if (news.new_records || news.pass_ended)
+    if (news.new_records || news.pass_ended || news.vanished)
         m->undecided = true;
     show_progress(m);
     pump(m);
@@ -328,6 +403,7 @@ static void pump_sync(struct manager *m)
     r = sync_next(m->sync, &m->question, &wait, &err);
     if (sync_take_cycle_end(m->sync, &outcome)) {
         m->undecided = true; /* time has passed: a grace may be over */
+        learn_grace(m);
         report_cycle(m, outcome);
     }
     if (r < 0) {
@@ -466,7 +542,12 @@ static int finish_once(struct manager *m)
 
 static void pump(struct manager *m)
 {
-    if (clock_now(m->clock) < m->not_before)
+    int64_t now = clock_now(m->clock);
+
+    if (now < m->latest) /* the clock was set back: no wait may become longer by it */
+        m->sync_wake_at = m->revoke_wake_at = m->not_before = m->decide_at = m->wipe_at = 0;
+    m->latest = now;
+    if (now < m->not_before)
         return;
     take_in(m);
     decide(m);
@@ -555,8 +636,9 @@ static int make_sync(struct manager *m, struct error *err)
         .edge_lag = c->sync_edge_lag,
         .before = c->match_before,
         .after = c->match_after,
-        .absence_grace = c->match_absence_grace,
+        .absence_grace = m->grace,
         .requests_per_minute = rate_share_of(c),
+        .page_size = (unsigned)c->pay_page_size,
         .unsettled = list(&c->match_unsettled),
         .once = m->options.once,
     };
@@ -583,8 +665,12 @@ static int make_parts(struct manager *m, struct error *err)
     if (r == 0)
         r = daemon_state_start(ledger_of(m), RECONCILED_VERSION, rate_share_of(m->config),
                                clock_now(m->clock), err);
-    if (r == 0)
-        r = make_sync(m, err);
+    if (r < 0)
+        return r;
+    m->grace = m->config->match_absence_grace;
+    m->learn_at = 0;
+    learn_grace(m);
+    r = make_sync(m, err);
     if (r < 0)
         return r;
     r = make_payapi(m);
@@ -594,7 +680,7 @@ static int make_parts(struct manager *m, struct error *err)
         return error_set(err, r, "cannot set up the HTTP clients: %s", strerror(-r));
     m->queue_version = -1;
     m->sync_wake_at = m->revoke_wake_at = 0;
-    m->undecided = true;
+    m->undecided = m->offers_stale = true;
     return 0;
 }
 
@@ -688,6 +774,8 @@ int manager_new(struct config *config, const struct manager_options *options,
         r = queue_open(config->queue_path, &m->queue, note, sizeof(note), err);
     if (r == 0 && *note)
         log_warning("%s", note);
+    if (r == 0 && !options->once)
+        db_set_patience(m->queue, BUSY_PATIENCE_MS);
     if (r == 0) {
         r = make_loop(m);
         if (r < 0)

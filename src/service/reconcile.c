@@ -133,6 +133,20 @@ static int decide(struct db *ledger, struct order_book *book, const struct match
     return r < 0 ? error_set(err, r, "matching failed: %s", strerror(-r)) : 0;
 }
 
+static int announce_leaving(const struct order_book *book, const struct match_result *results,
+                            const struct reconcile_listener *listener, struct error *err)
+{
+    int r = 0;
+
+    if (!listener->leaving)
+        return 0;
+    for (size_t i = 0; i < book->n_orders && r == 0; i++)
+        if (verdict_safe_to_retry(book->states[i].verdict) &&
+            differs(&book->states[i], &results[i]))
+            r = listener->leaving(book->orders[i].id, listener->userdata, err);
+    return r;
+}
+
 static int store_changes(struct db *ledger, struct order_book *book,
                          const struct match_result *results, const struct match_settings *settings,
                          int64_t now, struct error *err)
@@ -159,7 +173,7 @@ static int store_changes(struct db *ledger, struct order_book *book,
 }
 
 int reconcile_run(struct db *ledger, const struct match_settings *settings, int64_t now,
-                  verdict_changed changed, void *userdata, struct error *err)
+                  const struct reconcile_listener *listener, struct error *err)
 {
     _cleanup_(order_book_free_p) struct order_book *book = NULL;
     struct match_result *results = NULL;
@@ -170,12 +184,14 @@ int reconcile_run(struct db *ledger, const struct match_settings *settings, int6
         return r;
     r = decide(ledger, book, settings, now, &results, err);
     if (r == 0)
+        r = announce_leaving(book, results, listener, err);
+    if (r == 0)
         r = store_changes(ledger, book, results, settings, now, err);
     for (size_t i = 0; i < book->n_orders && r == 0; i++) {
         const struct order_state *state = &book->states[i];
 
         if (differs(state, &results[i]))
-            changed(
+            listener->changed(
                 &(struct verdict_change){
                     .order_id = book->orders[i].id,
                     .from = state->verdict,
@@ -186,7 +202,7 @@ int reconcile_run(struct db *ledger, const struct match_settings *settings, int6
                     .revision = state->revision + 1,
                     .critical = verdict_revision_is_critical(state->verdict, results[i].verdict),
                 },
-                userdata);
+                listener->userdata);
     }
     match_results_free(results, book->n_orders);
     return r;

@@ -14,14 +14,14 @@
 #include "store/transactions.h"
 
 enum {
-    MAX_PAGES = 20000, /* of one pass: an API without end is not believed */
-    PATIENCE = 5,      /* drifts, or passes without proof, in a row before a pause */
+    MAX_PAGES = 1000, /* of one pass: an API without end is not believed */
+    PATIENCE = 5,     /* drifts, or passes without proof, in a row before a pause */
     MAX_BLOCKED = 64,
     WIDE_PASS = 10, /* pages: a pass this long is asked in smaller windows next time */
     ONCE_MAX_FAILURES = 8,
 };
 
-static const int64_t SECOND = 1000, MINUTE = 60000, DAY = 86400000;
+static const int64_t SECOND = 1000, MINUTE = 60000, HOUR = 3600000, DAY = 86400000;
 static const int64_t NEVER = INT64_MAX;
 static const int64_t KEEP_RUNS = 30 * 86400000LL;
 
@@ -51,6 +51,7 @@ struct sync {
     size_t n_blocked;
     int asking; /* the lane whose question is under way, or -1 */
 
+    int64_t latest; /* reading of the clock */
     int64_t origin, edge;
     int64_t cycle_began_at, next_cycle_at;
     bool cycle_open; /* begun, and its recent lane still has work */
@@ -134,6 +135,44 @@ static int set_up_origin(struct sync *sync, int64_t now, struct error *err)
     return r;
 }
 
+/* The clock was ahead, or is behind now: what was read "later" than now is not what a demand means
+ * by it, and waits are not waited for twice. */
+static int set_back(struct sync *sync, int64_t now, struct error *err)
+{
+    int r;
+
+    r = sync_run_give_up(sync->ledger, false, now, "the clock was set back", err);
+    if (r == 0)
+        r = coverage_forget_after(sync->ledger, now, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < PURPOSE_COUNT; i++)
+        if (sync->lanes[i].run.began_at > now)
+            sync->lanes[i].run = (struct sync_run){0};
+    sync->cycle_open = false;
+    sync->next_cycle_at = sync->next_full_at = sync->api_not_before = 0;
+    sync->edge = min64(sync->edge, timestamp_floor_second(now - sync->settings.edge_lag));
+    sync->deep_due = false;
+    sync->deep_began_at = min64(sync->deep_began_at, now);
+    sync->poll_began_at = -1;
+    sync->n_blocked = 0;
+    return 0;
+}
+
+/* A page number means another place when the page size is another. */
+static int check_page_size(struct sync *sync, int64_t now, struct error *err)
+{
+    char known[16], wanted[16];
+    int r;
+
+    snprintf(wanted, sizeof(wanted), "%u", sync->settings.page_size);
+    r = ledger_get_meta(sync->ledger, "page_size", known, sizeof(known), err);
+    if (r < 0 || strcmp(known, wanted) == 0)
+        return r;
+    r = sync_run_give_up(sync->ledger, true, now, "the page size was changed", err);
+    return r < 0 ? r : ledger_set_meta(sync->ledger, "page_size", wanted, err);
+}
+
 int sync_new(struct db *ledger, const struct clock *clock, const struct sync_settings *settings,
              sync_rate_wait rate_wait, void *userdata, struct sync **ret, struct error *err)
 {
@@ -150,7 +189,12 @@ int sync_new(struct db *ledger, const struct clock *clock, const struct sync_set
     sync->userdata = userdata;
     sync->asking = -1;
     sync->edge = sync->cycle_began_at = sync->poll_began_at = -1;
+    sync->latest = now;
     r = set_up_origin(sync, now, err);
+    if (r == 0)
+        r = set_back(sync, now, err);
+    if (r == 0)
+        r = check_page_size(sync, now, err);
     for (int i = 0; i < PURPOSE_COUNT && r >= 0; i++) {
         sync->lanes[i].chunk = DAY;
         r = sync_run_resume(ledger, (enum sync_purpose)i, &sync->lanes[i].run, err);
@@ -233,10 +277,10 @@ static int order_gaps(struct sync *sync, int64_t now, struct interval_set *gaps,
         int64_t from = timestamp_floor_second(orders[i].first_attempt_at - settings->before);
         int64_t to = timestamp_ceil_second(orders[i].last_attempt_at + settings->after);
         int64_t ripe = orders[i].last_attempt_at + settings->absence_grace;
-        struct coverage_demand demand = {.since = sync->poll_began_at};
+        struct coverage_demand demand = {.since = sync->poll_began_at, .proof = true};
 
         if (now > ripe && to <= timestamp_floor_second(now - settings->edge_lag))
-            demand = (struct coverage_demand){.since = ripe + 1, .proof = true};
+            demand.since = ripe + 1;
         else
             to = min64(to, sync->poll_edge);
         r = add_gaps(sync, from, to, &demand, gaps, err);
@@ -247,7 +291,7 @@ static int order_gaps(struct sync *sync, int64_t now, struct interval_set *gaps,
 static int lane_gaps(struct sync *sync, enum sync_purpose purpose, int64_t now,
                      struct interval_set *gaps, bool *ret_open, struct error *err)
 {
-    struct coverage_demand demand = {0};
+    struct coverage_demand demand = {.proof = true};
 
     switch (purpose) {
     case PURPOSE_ORDER:
@@ -413,8 +457,12 @@ int sync_next(struct sync *sync, struct sync_question *ret, int64_t *ret_wait, s
         *ret_wait = NEVER;
         return 0;
     }
-    /* A clock that was set back must not put the next cycle off. */
-    sync->next_cycle_at = min64(sync->next_cycle_at, now + sync->settings.interval);
+    if (now < sync->latest) {
+        r = set_back(sync, now, err);
+        if (r < 0)
+            return r;
+    }
+    sync->latest = now;
     if (!sync->cycle_open && now >= sync->next_cycle_at &&
         !(sync->settings.once && sync->edge >= 0))
         begin_cycle(sync, now);
@@ -526,11 +574,29 @@ static int end_without_coverage(struct sync *sync, const struct sync_run *run,
     return r;
 }
 
+/* Rows that are of another time than was asked for, by either of their times and a wide margin. */
+static size_t count_strangers(const struct sync_run *run, const struct page *page)
+{
+    int64_t from = run->from - HOUR, to = run->to + HOUR;
+    size_t n = 0;
+
+    for (size_t i = 0; i < page->n_records; i++) {
+        const struct transaction *t = &page->records[i];
+
+        n += (t->created_at < from || t->created_at > to) &&
+             (t->transacted_at < from || t->transacted_at > to);
+    }
+    return n;
+}
+
 /* What is wrong with a page in the light of the pass so far; NULL: nothing. */
 static const char *find_drift(const struct sync_run *before, const struct page *page)
 {
     int64_t rows = (int64_t)(page->n_records + page->n_bad);
 
+    /* One odd row is an odd row; several, and no other, are the answer to another question. */
+    if (rows > 1 && (int64_t)count_strangers(before, page) == rows)
+        return "the rows are of another time than was asked for";
     if (before->next_page > 1 && page->total != before->total)
         return "the total changed between pages";
     if (before->next_page > 1 && page->has_next && rows != before->page_rows)
@@ -543,8 +609,9 @@ static const char *find_drift(const struct sync_run *before, const struct page *
 }
 
 /* The pass read its last page. Sets *ret_outcome and *ret_proof, and says why it is no proof. */
-static int judge_pass(struct sync *sync, const struct sync_run *run, enum run_outcome *ret_outcome,
-                      bool *ret_proof, const char **ret_detail, struct error *err)
+static int judge_pass(struct sync *sync, const struct sync_run *run, bool strangers,
+                      enum run_outcome *ret_outcome, bool *ret_proof, const char **ret_detail,
+                      struct error *err)
 {
     bool one_page = run->next_page == 1;
     int64_t missing;
@@ -560,36 +627,60 @@ static int judge_pass(struct sync *sync, const struct sync_run *run, enum run_ou
         *ret_detail = "an empty answer for a window in which records are known";
         return 0;
     }
-    /* One page is read in one instant; several are held together by the total. */
-    *ret_proof = missing == 0 && (one_page || (run->total >= 0 && run->repeats == 0));
+    /* One page is read in one instant. */
+    *ret_proof = one_page && missing == 0 && run->repeats == 0 && !strangers;
     if (*ret_proof)
         return 0;
-    /* Otherwise rows may have moved across a page's border unseen, or be left out by mistake.
-     * Nothing moved if the same question had the same answer, row for row, before. */
+    /* Otherwise rows may have moved across a page's border unseen (one gone and one come leave even
+     * the total as it was), or be left out by mistake. Nothing moved if the same question had the
+     * same answer, row for row, before. */
     r = sync_run_has_twin(sync->ledger, run, err);
     if (r < 0)
         return r;
     if (r > 0) {
         *ret_proof = true;
-    } else if (!one_page && run->repeats > 0) {
+    } else if (run->repeats > 0) {
         *ret_outcome = RUN_DRIFTED;
-        *ret_detail = "rows came twice: they moved from one page to the next";
+        *ret_detail = one_page ? "one answer holds a row twice"
+                               : "rows came twice: they moved from one page to the next";
     } else {
-        *ret_detail =
-            missing > 0 ? "records that are known were not shown" : "several pages without a total";
+        *ret_detail = missing > 0 ? "records that are known were not shown"
+                      : strangers ? "there are rows of another time than was asked for"
+                                  : "several pages, not yet read twice alike";
     }
     return 0;
+}
+
+/* The first page of a window that has more is, by itself, all of what lies before its last row:
+ * read in one instant, whatever moves later. Returns up to where, in whole seconds, or -1 when that
+ * is nothing (a burst within one second) or the rows do not come in their order. */
+static int64_t whole_until(const struct sync_run *run, const struct page *page)
+{
+    int64_t last = run->from - SECOND, whole;
+
+    if (run->next_page > 1 || !page->has_next || page->n_records == 0)
+        return -1;
+    for (size_t i = 0; i < page->n_records; i++) {
+        if (page->records[i].created_at < last || page->records[i].created_at > run->to + SECOND)
+            return -1;
+        last = page->records[i].created_at;
+    }
+    /* By whichever of its two times the API goes. */
+    last = min64(last, page->records[page->n_records - 1].transacted_at);
+    whole = min64(timestamp_floor_second(last - 1), run->to);
+    return whole > run->from ? whole : -1;
 }
 
 /* Stores the page and moves the cursor, in the caller's transaction. */
 static int take_page(struct sync *sync, struct sync_run *run, const struct page *page, long status,
                      enum run_outcome *ret_outcome, bool *ret_ended, bool *ret_proof,
-                     const char **ret_detail, struct error *err)
+                     int64_t *ret_vanished, const char **ret_detail, struct error *err)
 {
     const struct sync_run before = *run;
     int64_t now = clock_now(sync->clock);
     const char *drift = find_drift(&before, page);
     int64_t rows = (int64_t)(page->n_records + page->n_bad);
+    int64_t whole = whole_until(&before, page);
     int r;
 
     r = transactions_store(sync->ledger, run, page, sync->settings.unsettled, now, err);
@@ -607,13 +698,14 @@ static int take_page(struct sync *sync, struct sync_run *run, const struct page 
         *ret_detail = drift;
         return end_without_coverage(sync, run, *ret_outcome, status, drift, err);
     }
-    if (before.next_page > 1 && page->n_records > 0 &&
-        run->repeats - before.repeats == (int64_t)page->n_records) {
+    if (before.next_page > 1 && rows > 0 && run->repeats - before.repeats == rows) {
         *ret_outcome = RUN_FAILED;
         *ret_detail = "a page holds nothing but rows of earlier pages";
         return end_without_coverage(sync, run, RUN_FAILED, status, *ret_detail, err);
     }
-    if (page->has_next) {
+    if (whole >= 0) {
+        run->to = whole; /* the rest is the next gap */
+    } else if (page->has_next) {
         if (run->next_page >= MAX_PAGES) {
             *ret_outcome = RUN_FAILED;
             *ret_detail = "the pages have no end";
@@ -623,13 +715,16 @@ static int take_page(struct sync *sync, struct sync_run *run, const struct page 
         run->next_page++;
         return sync_run_advance(sync->ledger, run, err);
     }
-    r = judge_pass(sync, run, ret_outcome, ret_proof, ret_detail, err);
+    r = judge_pass(sync, run, count_strangers(&before, page) > 0, ret_outcome, ret_proof,
+                   ret_detail, err);
+    if (r == 0 && *ret_outcome == RUN_COMPLETE)
+        r = transactions_note_missing(sync->ledger, run, now, ret_vanished, err);
     if (r == 0)
         r = sync_run_advance(sync->ledger, run, err);
     if (r == 0)
         r = sync_run_end(sync->ledger, run, *ret_outcome, *ret_proof, now, status, *ret_detail,
                          err);
-    if (r == 0 && *ret_outcome == RUN_COMPLETE)
+    if (r == 0 && *ret_proof)
         r = coverage_add(sync->ledger, run, *ret_proof, err);
     return r;
 }
@@ -654,8 +749,8 @@ static void after_pass(struct sync *sync, struct lane *lane, const struct sync_r
         news->pass_ended = true;
         lane->drifts = 0;
         adapt_chunk(lane, run);
-        /* Only the order lane asks for proof, and asks again at once when it has none. */
-        lane->unproven = proof || run->purpose != PURPOSE_ORDER ? 0 : lane->unproven + 1;
+        /* What is not proven is not covered, and is asked again at once. */
+        lane->unproven = proof ? 0 : lane->unproven + 1;
         if (lane->unproven >= PATIENCE) {
             sync->tally.drifted = true;
             say(sync, run, news, detail ? detail : "no two readings agree");
@@ -690,8 +785,8 @@ static int answer_page(struct sync *sync, struct lane *lane, const struct sync_a
 
     r = db_begin(sync->ledger, err);
     if (r == 0)
-        r = take_page(sync, &run, answer->page, answer->status, &outcome, &ended, &proof, &detail,
-                      err);
+        r = take_page(sync, &run, answer->page, answer->status, &outcome, &ended, &proof,
+                      &news->vanished, &detail, err);
     if (r == 0)
         r = db_commit(sync->ledger, err);
     if (r < 0) {
@@ -788,6 +883,11 @@ void sync_forget_question(struct sync *sync)
     sync->asking = -1;
 }
 
+void sync_set_grace(struct sync *sync, int64_t absence_grace)
+{
+    sync->settings.absence_grace = absence_grace;
+}
+
 void sync_poke(struct sync *sync, bool cycle)
 {
     if (cycle)
@@ -825,7 +925,8 @@ int sync_get_progress(struct sync *sync, struct sync_progress *ret, struct error
     int r = 0;
 
     if (sync->edge >= 0)
-        r = add_gaps(sync, sync->origin, sync->edge, &(struct coverage_demand){0}, &gaps, err);
+        r = add_gaps(sync, sync->origin, sync->edge, &(struct coverage_demand){.proof = true},
+                     &gaps, err);
     for (size_t i = 0; i < gaps.n; i++)
         progress.history_left += gaps.items[i].to - gaps.items[i].from;
     if (r == 0)

@@ -143,6 +143,11 @@ struct db *db_close(struct db *db)
     return NULL;
 }
 
+void db_set_patience(struct db *db, int ms)
+{
+    sqlite3_busy_timeout(db->handle, ms);
+}
+
 const char *db_path(const struct db *db)
 {
     return db->path;

@@ -7,8 +7,8 @@
 #include "core/timestamp.h"
 
 enum {
-    MARGIN_MS = 60 * 60 * 1000, /* sales this near to the window are shown with their refusal */
-    MAX_SALES = 200,
+    MARGIN_MS = 10 * 60 * 1000, /* sales this near to the window are shown with their refusal */
+    MAX_SALES = 100,
 };
 
 DEFINE_CLEANUP(struct explain *, explain_close)
@@ -97,17 +97,18 @@ static int load_attempts(struct explain *e, struct error *err)
 
 /* Whatever a person may take for the order's sale: the amount or the card near the window, its id
  * on the record, the app's claim, or the latest verdict. */
+#define SALE " AND t.type = 'CreditCardSale'"
 #define NEARBY                                                                                     \
     "WITH span (low, high) AS (SELECT ?2, ?3),"                                                    \
     " ids (id) AS (SELECT t.transaction_id FROM attempts a JOIN span JOIN transactions t"          \
     "   ON t.currency = a.currency AND t.amount_minor = a.amount_minor"                            \
-    "   AND t.transacted_at BETWEEN span.low AND span.high WHERE a.order_id = ?1"                  \
+    "   AND t.transacted_at BETWEEN span.low AND span.high WHERE a.order_id = ?1" SALE             \
     "  UNION SELECT t.transaction_id FROM attempts a JOIN span JOIN transactions t"                \
     "   ON t.currency = a.currency AND t.net_minor = a.amount_minor"                               \
-    "   AND t.transacted_at BETWEEN span.low AND span.high WHERE a.order_id = ?1"                  \
+    "   AND t.transacted_at BETWEEN span.low AND span.high WHERE a.order_id = ?1" SALE             \
     "  UNION SELECT t.transaction_id FROM attempts a JOIN span JOIN transactions t"                \
     "   ON t.transacted_at BETWEEN span.low AND span.high"                                         \
-    "   AND t.card_last_four = a.card_last_four WHERE a.order_id = ?1"                             \
+    "   AND t.card_last_four = a.card_last_four WHERE a.order_id = ?1" SALE                        \
     "  UNION SELECT transaction_id FROM transactions WHERE order_ref = ?1"                         \
     "  UNION SELECT transaction_id FROM claims WHERE order_id = ?1"                                \
     "  UNION SELECT s.transaction_id FROM verdict_sales s JOIN latest l"                           \
@@ -145,11 +146,11 @@ static int load_sales(struct explain *e, const struct match_settings *settings, 
                  " (SELECT group_concat(u.transaction_id || ' (' || u.type || ')', ', ')"
                  "  FROM transactions u WHERE u.original_transaction_id = t.transaction_id"
                  "  AND u.settled = 1),"
-                 " s.fit, s.assigned"
+                 " s.fit, s.assigned, t.vanished_at"
                  " FROM ids JOIN transactions t ON t.transaction_id = ids.id"
                  " LEFT JOIN verdict_sales s ON s.transaction_id = t.transaction_id"
                  "  AND s.verdict_id = (SELECT verdict_id FROM latest)"
-                 " ORDER BY coalesce(s.assigned, 0) DESC, s.fit IS NULL,"
+                 " ORDER BY coalesce(s.assigned, 0) DESC, s.fit IS NULL, t.order_ref IS NOT ?1,"
                  " abs(julianday(t.transacted_at) - julianday(?4)), t.transaction_id LIMIT ?5",
                  "tTTTi", e->order_id, e->window_from - MARGIN_MS, e->window_to + MARGIN_MS,
                  e->last_attempt, (int64_t)MAX_SALES + 1);
@@ -185,6 +186,7 @@ static int load_sales(struct explain *e, const struct match_settings *settings, 
         db_copy(stmt, 17, sale->undone_by, sizeof(sale->undone_by));
         db_copy(stmt, 18, sale->recorded, sizeof(sale->recorded));
         sale->assigned = db_int(stmt, 19) != 0;
+        sale->vanished_at = db_time(stmt, 20);
         sale->fit =
             match_fit(&order,
                       &(struct match_sale){.id = sale->id,

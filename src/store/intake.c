@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "core/email_hash.h"
 #include "core/money.h"
 #include "core/timestamp.h"
@@ -18,7 +19,7 @@ struct row {
     bool earlier; /* of earlier_attempts */
     int64_t rowid, at, http_status;
     char order_id[ID_SIZE], amount[64], currency[8], attempted_at[40], session_id[ID_SIZE];
-    char email[EMAIL_SIZE * 4];
+    char email[EMAIL_SIZE * 4], brand[BRAND_SIZE * 4];
     struct card card;
     struct money money;
 };
@@ -48,7 +49,7 @@ static int read_rows(struct db *queue, struct row *rows, size_t *ret_n, struct e
         db_copy(stmt, 5, row->attempted_at, sizeof(row->attempted_at));
         row->http_status = db_int(stmt, 6);
         db_copy(stmt, 7, row->card.last_four, sizeof(row->card.last_four));
-        db_copy(stmt, 8, row->card.brand, sizeof(row->card.brand));
+        db_copy(stmt, 8, row->brand, sizeof(row->brand));
         db_copy(stmt, 9, row->card.bin, sizeof(row->card.bin));
         db_copy(stmt, 10, row->email, sizeof(row->email));
         db_copy(stmt, 11, row->session_id, sizeof(row->session_id));
@@ -76,6 +77,8 @@ static int understand(struct row *row, const struct secret *email_key, char *ret
         return r;
     }
     email_hash(email_key, row->email, row->card.email_hash);
+    /* One that is too long is as good as none: no record of the API can have it. */
+    (void)copy_text(row->card.brand, sizeof(row->card.brand), row->brand);
     return 0;
 }
 
@@ -154,8 +157,8 @@ static int drop_attempt(struct db *queue, const struct row *row, struct error *e
                   " AND coalesce(card_bin, '') = ? AND coalesce(billing_email, '') = ?"
                   " AND coalesce(session_id, '') = ?",
                   "ittttittttt", row->rowid, row->order_id, row->attempted_at, row->amount,
-                  row->currency, row->http_status, row->card.last_four, row->card.brand,
-                  row->card.bin, row->email, row->session_id);
+                  row->currency, row->http_status, row->card.last_four, row->brand, row->card.bin,
+                  row->email, row->session_id);
 }
 
 static int take_attempts(struct db *ledger, struct db *queue, const struct secret *email_key,
@@ -189,7 +192,7 @@ static int take_attempts(struct db *ledger, struct db *queue, const struct secre
     for (size_t i = 0; i < n && r == 0; i++)
         if (taken[i]) {
             r = drop_attempt(queue, &rows[i], err);
-            ++*ret_taken;
+            *ret_taken += r == 0 && db_changes(queue) > 0;
         }
     return r == 0 ? db_commit(queue, err) : r;
 }
@@ -242,7 +245,7 @@ static int take_claims(struct db *ledger, struct db *queue, int64_t now,
     for (size_t i = 0; i < n && r == 0; i++) {
         r = db_run(queue, err, "DELETE FROM claims WHERE transaction_id = ? AND order_id = ?", "tt",
                    pairs[i].transaction_id, pairs[i].order_id);
-        ++*ret_taken;
+        *ret_taken += r == 0 && db_changes(queue) > 0;
     }
     return r == 0 ? db_commit(queue, err) : r;
 }
@@ -295,7 +298,7 @@ static int take_resolutions(struct db *ledger, struct db *queue, struct intake_c
         r = db_commit(ledger, err);
     if (r == 0)
         r = db_run(queue, err, "DELETE FROM resolutions WHERE resolution_key = ?", "t", d.key);
-    ++*ret_taken;
+    *ret_taken += r == 0 && db_changes(queue) > 0;
     return r;
 }
 

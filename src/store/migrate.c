@@ -15,15 +15,25 @@ int migrate_newest(const char *database)
     return newest;
 }
 
-/* A file that has tables but no version is somebody else's. */
-static int refuse_foreign(struct db *db, const char *database, struct error *err)
+/* A table that a database has from its first version on, and the other one has not. */
+static const char *mark_of(const char *database)
 {
-    int64_t tables;
+    return strcmp(database, "queue") == 0 ? "pending_orders" : "transactions";
+}
+
+/* A file that has tables but no version is somebody else's; one with a version may be the other of
+ * our two, or another program's. */
+static int refuse_foreign(struct db *db, const char *database, int64_t version, struct error *err)
+{
+    int64_t tables, marks = 0;
     int r = db_value(db, &tables, 0, err, "SELECT count(*) FROM sqlite_schema", "");
 
+    if (r == 0)
+        r = db_value(db, &marks, 0, err, "SELECT count(*) FROM sqlite_schema WHERE name = ?", "t",
+                     mark_of(database));
     if (r < 0)
         return r;
-    if (tables > 0)
+    if (version == 0 ? tables > 0 : marks == 0)
         return error_set(err, -EPROTO, "%s: this database is no %s of reconciled", db_path(db),
                          database);
     return 0;
@@ -70,11 +80,9 @@ int migrate(struct db *db, const char *database, struct error *err)
                          " is newer than this program, which knows %d; "
                          "install the newer program",
                          db_path(db), version, newest);
-    if (version == 0) {
-        r = refuse_foreign(db, database, err);
-        if (r < 0)
-            return r;
-    }
+    r = refuse_foreign(db, database, version, err);
+    if (r < 0)
+        return r;
     for (const struct migration *m = migrations; m->database; m++)
         if (strcmp(m->database, database) == 0 && m->version > version) {
             r = step(db, m, err);

@@ -255,7 +255,8 @@ static int load_sale(struct db *ledger, struct order_book *book, const char *id,
                  " (SELECT o.order_id FROM verdict_sales s"
                  "    JOIN verdicts d ON d.verdict_id = s.verdict_id"
                  "    JOIN orders o ON o.order_id = d.order_id AND o.revision = d.revision"
-                 "   WHERE s.transaction_id = ?1 AND s.assigned = 1 AND o.sealed = 1 LIMIT 1)"
+                 "   WHERE s.transaction_id = ?1 AND s.assigned = 1 AND o.sealed = 1 LIMIT 1),"
+                 " t.vanished_at IS NOT NULL"
                  " FROM transactions t WHERE t.transaction_id = ?1",
                  "t", id);
     if (r == 0)
@@ -269,6 +270,7 @@ static int load_sale(struct db *ledger, struct order_book *book, const char *id,
         .order_ref = book_text(book, db_text(stmt, 4)),
         .is_sale = db_int(stmt, 5) != 0,
         .voided = db_int(stmt, 10) != 0,
+        .vanished = db_int(stmt, 13) != 0,
         .returned_minor = db_int(stmt, 11),
         .sealed_for = book_text(book, db_text(stmt, 12)),
     };

@@ -47,10 +47,20 @@ static int make_directory(const char *path, struct error *err)
     return 0;
 }
 
+/* What is made in a set-group-ID directory has its group from the start. A service in a user
+ * namespace of its own can neither see that group nor give anything to it. */
+static bool inherits_group(const char *path)
+{
+    _cleanup_free_ char *copy = strdup(path);
+    struct stat st;
+
+    return copy && stat(dirname(copy), &st) == 0 && (st.st_mode & S_ISGID);
+}
+
 int queue_open(const char *path, struct db **ret, char *ret_note, size_t note_size,
                struct error *err)
 {
-    bool existed = access(path, F_OK) == 0;
+    bool existed = access(path, F_OK) == 0, inherits = inherits_group(path);
     struct db *db;
     int r;
 
@@ -61,7 +71,7 @@ int queue_open(const char *path, struct db **ret, char *ret_note, size_t note_si
         r = db_open(path, DB_CREATE, 0660, &db, err);
     if (r < 0)
         return r;
-    if (!existed) {
+    if (!existed && !inherits) {
         r = give_to_group(path);
         if (r < 0 && ret_note)
             snprintf(ret_note, note_size,

@@ -28,19 +28,23 @@ static const struct {
      BY_TIME("SELECT transaction_id, type, amount, amount_minor, currency, net_minor,"
              " card_last_four, card_brand, card_bin, email_hash, transacted_at, created_at,"
              " order_ref, original_transaction_id, status, transaction_status, settled,"
-             " first_seen_at, last_seen_at, last_run_id FROM transactions",
+             " first_seen_at, last_seen_at, last_run_id, missed_at, vanished_at, late_ms"
+             " FROM transactions",
              "transacted_at", "transaction_id")},
     {"order_status",
      BY_SPAN("SELECT * FROM order_status", "first_attempt_at", "last_attempt_at", "order_id")},
     {"verdicts", BY_TIME("SELECT verdict_id, order_id, revision, verdict, safe_to_retry,"
                          " transaction_id, rule, reason, decided_at, decided_by FROM verdicts",
                          "decided_at", "verdict_id")},
+    {"revisions", BY_TIME("SELECT * FROM revisions", "decided_at", "order_id")},
     {"review_queue",
      BY_SPAN("SELECT * FROM review_queue", "first_attempt_at", "last_attempt_at", "order_id")},
     {"double_charges",
      BY_SPAN("SELECT * FROM double_charges", "first_attempt_at", "last_attempt_at", "order_id")},
     {"unclaimed_sales",
      BY_TIME("SELECT * FROM unclaimed_sales", "transacted_at", "transaction_id")},
+    {"vanished_transactions",
+     BY_TIME("SELECT * FROM vanished_transactions", "transacted_at", "transaction_id")},
     {"daily_totals", "SELECT * FROM daily_totals WHERE day >= substr(" FROM ", 1, 10)"
                      " AND day <= substr(" TO ", 1, 10) ORDER BY day, type, currency"},
     {"session_revocations",
@@ -58,6 +62,8 @@ static const struct {
              "began_at", "run_id")},
     {"sync_coverage",
      BY_SPAN("SELECT * FROM sync_coverage", "covered_from", "covered_to", "covered_to")},
+    /* Of a time of its own, whatever is asked for. */
+    {"lateness", "SELECT * FROM lateness WHERE ?1 IS ?1 AND ?2 IS ?2"},
 };
 
 const char *const *report_names(void)

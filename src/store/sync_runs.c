@@ -73,10 +73,10 @@ int sync_run_advance(struct db *ledger, const struct sync_run *run, struct error
 {
     return db_run(ledger, err,
                   "UPDATE sync_runs SET next_page = ?2, rows_read = ?3, rows_new = ?4,"
-                  " rows_bad = ?5, page_rows = ?6, total = ?7, repeats = ?8, digest = ?9"
-                  " WHERE run_id = ?1",
-                  "iiiiiNNit", run->id, run->next_page, run->rows_read, run->rows_new,
-                  run->rows_bad, run->page_rows, run->total, run->repeats, run->digest);
+                  " rows_bad = ?5, page_rows = ?6, total = ?7, repeats = ?8, digest = ?9,"
+                  " window_to = ?10 WHERE run_id = ?1",
+                  "iiiiiNNitT", run->id, run->next_page, run->rows_read, run->rows_new,
+                  run->rows_bad, run->page_rows, run->total, run->repeats, run->digest, run->to);
 }
 
 int sync_run_end(struct db *ledger, const struct sync_run *run, enum run_outcome outcome,
@@ -87,6 +87,14 @@ int sync_run_end(struct db *ledger, const struct sync_run *run, enum run_outcome
                   " http_status = ?5, detail = ?6 WHERE run_id = ?1",
                   "itbTNe", run->id, outcome_names[outcome], (int)proof, now,
                   http_status > 0 ? (int64_t)http_status : (int64_t)-1, detail);
+}
+
+int sync_run_give_up(struct db *ledger, bool all, int64_t now, const char *why, struct error *err)
+{
+    return db_run(ledger, err,
+                  "UPDATE sync_runs SET outcome = 'failed', ended_at = ?2, detail = ?3"
+                  " WHERE outcome = 'running' AND (?1 OR began_at > ?2)",
+                  "bTt", (int)all, now, why);
 }
 
 int sync_run_has_twin(struct db *ledger, const struct sync_run *run, struct error *err)
@@ -211,6 +219,11 @@ int coverage_add(struct db *ledger, const struct sync_run *run, bool proof, stru
             r = insert_interval(ledger, run->id, from, to, run->began_at, proof, false, err);
     }
     return r;
+}
+
+int coverage_forget_after(struct db *ledger, int64_t now, struct error *err)
+{
+    return db_run(ledger, err, "DELETE FROM coverage WHERE began_at > ?", "T", now);
 }
 
 int coverage_subtract(struct db *ledger, int64_t from, int64_t to,

@@ -502,6 +502,23 @@ static void reference_among_lookalikes(void **state)
     expect_review("A");
 }
 
+/* The record was there, and is not any more: no machine's business. */
+static void vanished_sale(void **state)
+{
+    (void)state;
+    add_order("A", T);
+    add_sale("S1", T + 10 * SECOND);
+    w.sales[0].vanished = true;
+    decide();
+    expect_review("A");
+    expect_reason("A", "Sale S1 fits, but the API does not show it any more");
+    /* A vanished lookalike that is not the order's changes nothing. */
+    w.sales[0].order_ref = "B";
+    add_sale("S2", T + 20 * SECOND);
+    decide();
+    expect("A", VERDICT_CHARGED, RULE_IDENTITY, "S2");
+}
+
 static void amount_alone_among_several(void **state)
 {
     (void)state;
@@ -1079,6 +1096,7 @@ int main(void)
         TEST(surest_before_earliest),
         TEST(reversed_among_several),
         TEST(reference_among_lookalikes),
+        TEST(vanished_sale),
         TEST(amount_alone_among_several),
         TEST(claim_needs_no_other_evidence),
         TEST(claim_without_record),

@@ -126,7 +126,8 @@ static void random_sale(struct instance *in, size_t i, const struct mood *mood)
                                 .at = 80 + 5 * (int64_t)below(14),
                                 .card = random_card(mood),
                                 .is_sale = !percent(mood->odd / 3),
-                                .voided = percent(mood->odd / 2)};
+                                .voided = percent(mood->odd / 2),
+                                .vanished = percent(mood->odd / 3)};
     sale->net = percent(mood->odd) ? random_money(mood) : sale->amount;
     if (percent(10))
         sale->at += 1 - 2 * (int64_t)below(2);
@@ -634,6 +635,9 @@ static struct verdict_of_oracle judge_now(const struct oracle *o, size_t i)
     if (conflict && v.verdict != VERDICT_DOUBLE_CHARGED &&
         !(v.verdict == VERDICT_CHARGED && (v.rule == RULE_CLAIM || v.rule == RULE_REFERENCE)))
         v = review;
+    for (int t = 0; t < o->n_things; t++)
+        if (v.assigned & (1U << t) && o->things[t].sale && o->things[t].sale->vanished)
+            v = review;
     if (v.verdict == VERDICT_NEEDS_REVIEW && o->in->now < last + o->in->settings.absence_grace)
         v.verdict = VERDICT_PENDING;
     if (v.verdict == VERDICT_PENDING && !eligible && !conflict &&

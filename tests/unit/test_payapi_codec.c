@@ -190,8 +190,7 @@ static void test_lies(void **state)
         "{\"data\":{\"data\":[]},\"pagination\":{\"hasNextPage\":false}}",
         "{\"data\":[],\"transactions\":[],\"pagination\":{\"hasNextPage\":false}}",
         "{\"Transactions\":[],\"pagination\":{\"hasNextPage\":false}}",
-        "{\"data\":{\"transactions\":[],\"pagination\":{\"hasNextPage\":false}},"
-        "\"pagination\":{\"hasNextPage\":true}}",
+        "{\"data\":{\"transactions\":[],\"pagination\":{\"hasNextPage\":false}},\"pagination\":{}}",
         "{\"transactions\":[],\"pagination\":{\"hasNextPage\":null}}",
         "{\"transactions\":[],\"pagination\":{\"hasNextPage\":0}}",
         "{\"transactions\":[],\"pagination\":{\"hasNextPage\":\"false\"}}",

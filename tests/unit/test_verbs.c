@@ -64,7 +64,7 @@ static void every_verb_of_the_product_is_there(void **state)
 {
     static const char *const names[] = {"enqueue",     "claim",   "session add", "session seen",
                                         "session end", "verdict", "wait",        "orders",
-                                        "report",      "resolve", "explain",     "status",
+                                        "report",      "permit", "resolve", "explain",     "status",
                                         "sync",        "doctor",  "backup"};
     size_t n = 0;
 
