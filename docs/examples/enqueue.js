@@ -37,16 +37,16 @@ const endSession = (session, how) => reconctl(['session', 'end', session, how]);
 const claim = (order, transaction) => reconctl(['claim', transaction, order]);
 
 /* Call it at once when cardSale has failed: the attempt's time is left out, so it is now. When it
- * resolves, the order is safely in the queue. (The customer's e-mail would be one more thing to tell
- * two sales apart by. It is left out here because it would stand in the process list; by SQL, as in
- * enqueue.py, it does not.) */
+ * resolves, the order is safely in the queue. (The customer's e-mail would be one more thing to
+ * tell two sales apart by. It is left out here because it would stand in the process list; by SQL,
+ * as in enqueue.py, it does not.) */
 const enqueue = (order, amount, lastFour, session) =>
   reconctl(['enqueue', order, '--amount', amount, '--currency', 'USD', '--last-four', lastFour,
     '--session', session]);
 
-/* The order's row of order_status, or undefined while nothing can be said. A verdict from before the
- * latest attempt is never given. Absence is not said before [match] absence_grace (15 minutes):
- * wait in a job, not in a web request. */
+/* The order's row of order_status, or undefined while nothing can be said. A verdict from before
+ * the latest attempt is never given. Absence is not said before [match] absence_grace (15
+ * minutes): wait in a job, not in a web request. */
 async function waitForVerdict(order, timeout) {
   const answer = await reconctl(['wait', order, '--timeout', timeout, '--format', 'json']);
   return JSON.parse(answer.stdout).find((row) => row.verdict !== 'pending');

@@ -58,6 +58,8 @@ struct config {
 
     int64_t sessions_idle_timeout;
 
+    char *metrics_path; /* NULL: none are written */
+
     /* From $CREDENTIALS_DIRECTORY/merchant_api_key, vault_api_key, else the environment's
      * MERCHANT_API_KEY, VAULT_API_KEY. NULL where not asked for, or (the Vault's) not needed. */
     struct secret *merchant_api_key;
@@ -85,6 +87,9 @@ const char *config_default_path(void);
  * -ENOENT, -EACCES, … when a file cannot be read; -ENOMEM. */
 int config_load(const char *path, enum config_scope scope, bool must_exist, struct config **ret,
                 struct error *err);
+/* Whether the file at `path` holds a key as the daemon takes it: 0, or negative errno with what is
+ * wrong, never the key, in `err`. */
+int config_check_key(const char *path, struct error *err);
 /* Wipes the secrets and frees; NULL is accepted and returned. */
 struct config *config_free(struct config *config);
 

@@ -11,13 +11,13 @@
 #include "core/money.h"
 
 enum {
-    ID_SIZE = 513,   /* 128 characters of at most 4 bytes */
+    ID_SIZE = 513, /* 128 characters of at most 4 bytes */
     TYPE_SIZE = 65,
     STATUS_SIZE = 65,
     BRAND_SIZE = 33,
     BIN_SIZE = 9,
     LAST_FOUR_SIZE = 5,
-    EMAIL_SIZE = 321,  /* RFC 3696 erratum 1690: 64 + 1 + 255 */
+    EMAIL_SIZE = 321, /* RFC 3696 erratum 1690: 64 + 1 + 255 */
 };
 
 /* What a type means for matching. Types are those of the SDK page ("TransactionType"); one that is
@@ -44,9 +44,9 @@ struct transaction {
     char id[ID_SIZE];
     char type[TYPE_SIZE];
     struct money amount;
-    struct money net;        /* amount less surcharge, tip and tax */
-    int64_t transacted_at;   /* transDate, else createdAt */
-    int64_t created_at;      /* createdAt, else transDate: what the date range filters by */
+    struct money net;      /* amount less surcharge, tip and tax */
+    int64_t transacted_at; /* transDate, else createdAt */
+    int64_t created_at;    /* createdAt, else transDate: what the date range filters by */
     struct card card;
     char order_ref[ID_SIZE]; /* one that is longer than any order id is cut and ends in U+2026 */
     char original_id[ID_SIZE];
@@ -57,9 +57,10 @@ struct transaction {
 
 /* A record that could not be understood. */
 struct bad_record {
-    char id[ID_SIZE];      /* empty if it has none */
+    char id[ID_SIZE]; /* empty if it has none */
     bool has_time;
     int64_t created_at;    /* what the date range filters by, if has_time */
+    int64_t transacted_at; /* its own time, likewise; created_at when that is not understood */
     char reason[256];      /* which member and what is wrong with it; no personal data */
     char digest[33];       /* of the record's JSON, to know it again */
     char *raw;             /* as above */

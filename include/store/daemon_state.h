@@ -9,7 +9,8 @@
 #include "core/rate_budget.h"
 #include "store/db.h"
 
-/* Replaces the one row: this process runs from now on. */
+/* Replaces the one row: this process runs from now on. How an earlier one fared is forgotten: it
+ * says nothing of this one. */
 int daemon_state_start(struct db *ledger, const char *version, int64_t rate_limit, int64_t now,
                        struct error *err);
 int daemon_state_stop(struct db *ledger, int64_t now, struct error *err);

@@ -12,8 +12,9 @@
 struct ledger;
 
 /* Opens the ledger for the one process that writes it: takes the lock beside it ("<path>.lock"),
- * makes the file (mode by the umask) or brings it up to date, and reads (or makes) the key of the
- * e-mail hashes ("<path>.key", mode 0600).
+ * makes the file (mode by the umask) or brings it up to date, after a copy of the old one was put
+ * beside it ("<path>.schema-N"), and reads (or makes) the key of the e-mail hashes ("<path>.key",
+ * mode 0600).
  * -EALREADY: another daemon has the lock. -EPROTO: a newer schema, or no ledger. -EKEYREJECTED: the
  * key file is not the one this ledger was written with. Else what db_open() returns. */
 int ledger_open(const char *path, struct ledger **ret, struct error *err);

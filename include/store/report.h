@@ -22,7 +22,7 @@ struct report_sink {
     void *userdata;
 };
 
-enum { REPORT_MAX_COLUMNS = 32 };
+enum { REPORT_MAX_COLUMNS = 40 };
 
 /* Steps a query to its end and hands every row to the sink. */
 int report_rows(struct db *db, struct db_stmt *stmt, const struct report_sink *sink,
@@ -41,6 +41,9 @@ int report_run(struct db *ledger, const char *name, int64_t from, int64_t to,
  * `verdict` NULL for any. */
 int report_orders(struct db *ledger, const char *verdict, int64_t limit,
                   const struct report_sink *sink, struct error *err);
+/* Rows of revisions, newest first; likewise, `verdict` being the later one. */
+int report_revisions(struct db *ledger, const char *verdict, int64_t limit,
+                     const struct report_sink *sink, struct error *err);
 /* One order's row of order_status. 1: found, 0: not, negative errno. */
 int report_order(struct db *ledger, const char *order_id, const struct report_sink *sink,
                  struct error *err);

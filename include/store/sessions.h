@@ -56,6 +56,7 @@ enum revocation_outcome {
     REVOCATION_GONE,
     REVOCATION_LAPSED,
 };
+enum { REVOCATION_OUTCOMES = REVOCATION_LAPSED + 1 };
 const char *revocation_outcome_name(enum revocation_outcome outcome);
 /* Notes one more attempt and what came of it. `next_try_at` counts while waiting. */
 int revocation_note(struct db *ledger, const struct session *session, enum session_why why,

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "core/verdict.h"
 #include "store/db.h"
+#include "store/sessions.h"
 
 /* Instants are -1, and texts empty, where nothing is known. */
 struct status {
@@ -34,6 +35,28 @@ struct status {
     int64_t quarantined;
     int64_t requests_last_minute;
     int64_t last_run_at; /* when the newest pass ended, or began */
+
+    int64_t absence_grace; /* ms; the configured one or a longer, learned one; -1: not known */
 };
 
 int status_read(struct db *ledger, int64_t now, struct status *ret, struct error *err);
+/* The last cycle ended longer ago than any wait explains; `interval` is that of the cycles. */
+bool status_is_late(const struct status *status, int64_t interval, int64_t now);
+
+/* How late records were seen to be over the past 30 days, in seconds; -1: not measured. Reads all
+ * of them: not for every cycle. */
+struct status_lateness {
+    int64_t p99, max;
+};
+int status_read_lateness(struct db *ledger, struct status_lateness *ret, struct error *err);
+
+/* Verdicts that replaced another, and those of them that took back a leave to charge again. */
+struct status_revisions {
+    int64_t seen; /* the newest verdict that was looked at */
+    int64_t all, critical;
+};
+/* Adds what came since the last call; zero-initialise before the first. */
+int status_count_revisions(struct db *ledger, struct status_revisions *counts, struct error *err);
+
+/* Sessions that were closed, by outcome, indexed by enum revocation_outcome. */
+int status_count_sessions(struct db *ledger, int64_t ret[REVOCATION_OUTCOMES], struct error *err);

@@ -51,7 +51,6 @@ int sync_run_prune(struct db *ledger, int64_t before, struct error *err);
  * where that may lie (its second and the ones beside it, or, without a time, the whole window) is
  * covered but not clear. */
 int coverage_add(struct db *ledger, const struct sync_run *run, bool proof, struct error *err);
-
 /* Drops what was read after `now`: the clock was ahead then, and it is no proof of anything. */
 int coverage_forget_after(struct db *ledger, int64_t now, struct error *err);
 

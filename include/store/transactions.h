@@ -18,6 +18,11 @@
 int transactions_store(struct db *ledger, struct sync_run *run, const struct page *page,
                        const char *const *unsettled, int64_t now, struct error *err);
 
+/* Whether a record that could not be understood has its own time in [from, to]; when it was created,
+ * and so by which pass it was shown, is another matter. */
+int transactions_quarantined(struct db *ledger, int64_t from, int64_t to, bool *ret,
+                             struct error *err);
+
 /* How many records, known to have been created well within the pass's window, it did not show.
  * Those that have vanished before do not count. */
 int transactions_missing(struct db *ledger, const struct sync_run *run, int64_t *ret,

@@ -97,6 +97,7 @@ CREATE TABLE quarantine (
     digest         TEXT NOT NULL UNIQUE, -- of the record, so that it is kept once
     transaction_id TEXT,                 -- if it has one
     created_at     TEXT,                 -- if it has a time
+    transacted_at  TEXT,                 -- likewise
     reason         TEXT NOT NULL,
     run_id         INTEGER NOT NULL REFERENCES sync_runs (run_id), -- the pass that last showed it
     window_from    TEXT NOT NULL,        -- the request it came from

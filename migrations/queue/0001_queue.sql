@@ -20,7 +20,7 @@ CREATE TABLE pending_orders (
     CONSTRAINT amount_is_a_decimal_number CHECK (typeof(amount) = 'text'
         AND amount GLOB '[0-9]*' AND amount GLOB '*[0-9]' AND amount NOT GLOB '*[^0-9.]*'
         AND length(amount) - length(replace(amount, '.', '')) <= 1),
-    CONSTRAINT amount_is_too_large CHECK (length(replace(ltrim(amount, '0'), '.', '')) <= 15
+    CONSTRAINT amount_is_too_large CHECK (length(replace(ltrim(amount, '0'), '.', '')) <= 14
         AND length(amount) <= 40),
     CONSTRAINT amount_is_not_positive CHECK (trim(amount, '0.') <> ''),
     CONSTRAINT amount_has_more_decimals_than_the_currency CHECK (
@@ -56,7 +56,10 @@ CREATE TABLE pending_orders (
               OR (substr(attempted_at, 11, 1) = ' ' AND length(attempted_at) = 19)
               OR (substr(attempted_at, 20) GLOB '.[0-9]*' AND length(attempted_at) <= 35
                   AND (substr(attempted_at, 11, 1) = ' ' OR substr(attempted_at, -1) = 'Z' OR substr(attempted_at, -6) = '+00:00')
-                  AND rtrim(rtrim(rtrim(substr(attempted_at, 21), 'Z'), ':0+'), '0123456789') = '')))),
+                  AND substr(attempted_at, 21, length(attempted_at) - 20 -
+                          CASE WHEN substr(attempted_at, -1) = 'Z' THEN 1
+                               WHEN substr(attempted_at, -6) = '+00:00' THEN 6
+                               ELSE 0 END) NOT GLOB '*[^0-9]*')))),
     CONSTRAINT http_status_is_0_or_500_to_599 CHECK (typeof(http_status) = 'integer'
         AND (http_status = 0 OR http_status BETWEEN 500 AND 599)),
     CONSTRAINT card_last_four_is_four_digits CHECK (card_last_four IS NULL OR card_last_four = ''
@@ -127,7 +130,10 @@ CREATE TABLE sessions (
               OR (substr(created_at, 11, 1) = ' ' AND length(created_at) = 19)
               OR (substr(created_at, 20) GLOB '.[0-9]*' AND length(created_at) <= 35
                   AND (substr(created_at, 11, 1) = ' ' OR substr(created_at, -1) = 'Z' OR substr(created_at, -6) = '+00:00')
-                  AND rtrim(rtrim(rtrim(substr(created_at, 21), 'Z'), ':0+'), '0123456789') = '')))),
+                  AND substr(created_at, 21, length(created_at) - 20 -
+                          CASE WHEN substr(created_at, -1) = 'Z' THEN 1
+                               WHEN substr(created_at, -6) = '+00:00' THEN 6
+                               ELSE 0 END) NOT GLOB '*[^0-9]*')))),
     CONSTRAINT expires_in_is_60_to_1800_seconds CHECK (typeof(expires_in) = 'integer'
         AND expires_in BETWEEN 60 AND 1800),
     CONSTRAINT last_seen_at_is_utc_time CHECK (last_seen_at IS NULL OR last_seen_at = '' OR 
@@ -140,7 +146,10 @@ CREATE TABLE sessions (
               OR (substr(last_seen_at, 11, 1) = ' ' AND length(last_seen_at) = 19)
               OR (substr(last_seen_at, 20) GLOB '.[0-9]*' AND length(last_seen_at) <= 35
                   AND (substr(last_seen_at, 11, 1) = ' ' OR substr(last_seen_at, -1) = 'Z' OR substr(last_seen_at, -6) = '+00:00')
-                  AND rtrim(rtrim(rtrim(substr(last_seen_at, 21), 'Z'), ':0+'), '0123456789') = '')))),
+                  AND substr(last_seen_at, 21, length(last_seen_at) - 20 -
+                          CASE WHEN substr(last_seen_at, -1) = 'Z' THEN 1
+                               WHEN substr(last_seen_at, -6) = '+00:00' THEN 6
+                               ELSE 0 END) NOT GLOB '*[^0-9]*')))),
     CONSTRAINT ended_is_paid_cancelled_or_abandoned CHECK (ended IS NULL
         OR ended IN ('', 'paid', 'cancelled', 'abandoned')),
     CONSTRAINT order_id_is_1_to_128_characters CHECK (order_id IS NULL OR order_id = '' OR (typeof(order_id) = 'text'
@@ -175,7 +184,10 @@ CREATE TABLE resolutions (
               OR (substr(decided_at, 11, 1) = ' ' AND length(decided_at) = 19)
               OR (substr(decided_at, 20) GLOB '.[0-9]*' AND length(decided_at) <= 35
                   AND (substr(decided_at, 11, 1) = ' ' OR substr(decided_at, -1) = 'Z' OR substr(decided_at, -6) = '+00:00')
-                  AND rtrim(rtrim(rtrim(substr(decided_at, 21), 'Z'), ':0+'), '0123456789') = ''))))
+                  AND substr(decided_at, 21, length(decided_at) - 20 -
+                          CASE WHEN substr(decided_at, -1) = 'Z' THEN 1
+                               WHEN substr(decided_at, -6) = '+00:00' THEN 6
+                               ELSE 0 END) NOT GLOB '*[^0-9]*'))))
 );
 
 -- `reconctl sync`: a row asks for a cycle now.

@@ -367,6 +367,18 @@ int config_load(const char *path, enum config_scope scope, bool must_exist, stru
     return 0;
 }
 
+int config_check_key(const char *path, struct error *err)
+{
+    struct secret *key;
+    int r = credential_read_file(path, &key, err);
+
+    if (r == CREDENTIAL_ABSENT)
+        return error_set(err, -ENOENT, "%s: %s", path, strerror(ENOENT));
+    if (r == 0)
+        secret_free(key);
+    return r;
+}
+
 struct config *config_free(struct config *config)
 {
     if (!config)
@@ -378,6 +390,7 @@ struct config *config_free(struct config *config)
     free(config->vault_path);
     free(config->ledger_path);
     free(config->queue_path);
+    free(config->metrics_path);
     key_clear_list(&config->match_order_ref);
     key_clear_list(&config->match_original_ref);
     key_clear_list(&config->match_unsettled);

@@ -55,8 +55,7 @@ static int read_all(int fd, char *buffer, size_t size, size_t *ret_n)
     return 0;
 }
 
-/* CREDENTIAL_ABSENT when there is no such file. */
-static int read_file(const char *path, struct secret **ret, struct error *err)
+int credential_read_file(const char *path, struct secret **ret, struct error *err)
 {
     /* Room for line ends behind the longest key, and then for a byte too many. */
     char buffer[CREDENTIAL_MAX + 64];
@@ -99,7 +98,7 @@ int credential_read(const char *name, const char *variable, struct secret **ret,
             path = NULL;
             return error_set(err, -ENOMEM, "out of memory");
         }
-        r = read_file(path, ret, err);
+        r = credential_read_file(path, ret, err);
         if (r != CREDENTIAL_ABSENT)
             return r;
     }

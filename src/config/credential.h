@@ -15,3 +15,5 @@ enum credential_outcome { CREDENTIAL_ABSENT = 1 };
  *
  * The variable stays in the environment: a configuration that is loaded again needs it again. */
 int credential_read(const char *name, const char *variable, struct secret **ret, struct error *err);
+/* The same of the file at `path` alone. */
+int credential_read_file(const char *path, struct secret **ret, struct error *err);

@@ -25,6 +25,7 @@ static int set_merchant(struct config *, const struct key *, const char *, struc
 static int set_url(struct config *, const struct key *, const char *, struct error *);
 static int set_request(struct config *, const struct key *, const char *, struct error *);
 static int set_path(struct config *, const struct key *, const char *, struct error *);
+static int set_path_or_none(struct config *, const struct key *, const char *, struct error *);
 static int set_duration(struct config *, const struct key *, const char *, struct error *);
 static int set_count(struct config *, const struct key *, const char *, struct error *);
 static int set_size(struct config *, const struct key *, const char *, struct error *);
@@ -122,6 +123,9 @@ const struct key key_table[] = {
 
     {{"sessions", "idle_timeout", "15min", "since a session was last seen, or created"},
      set_duration, AT(sessions_idle_timeout), 100, DAY},
+
+    {{"metrics", "path", "none", "file to write metrics to, for Prometheus"},
+     set_path_or_none, AT(metrics_path), 0, 0},
 };
 /* clang-format on */
 
@@ -289,6 +293,13 @@ static int set_path(struct config *config, const struct key *key, const char *va
     if (asprintf(&path, "%.*s%s", n, n > 0 ? state : "", rest) < 0)
         return out_of_memory(err);
     return set_text(config, key, path);
+}
+
+static int set_path_or_none(struct config *config, const struct key *key, const char *value,
+                            struct error *err)
+{
+    return strcmp(value, "none") == 0 ? set_text(config, key, NULL)
+                                      : set_path(config, key, value, err);
 }
 
 /* The kinds of values that are a number with a range. */

@@ -18,7 +18,7 @@ struct key {
 };
 
 /* Every key there is, sections together. */
-enum { KEY_COUNT = 33 };
+enum { KEY_COUNT = 34 };
 extern const struct key key_table[KEY_COUNT];
 
 /* The place of a key's value. */

@@ -969,7 +969,7 @@ static void decide_double(const struct matcher *m, const struct order_place *o, 
                           struct match_result *result)
 {
     struct link *earliest = NULL, *weakest = NULL;
-    size_t n = 0, i = 0;
+    size_t n = 0, i = 0, missing = 0;
 
     for (size_t k = o->links; k < o->links_end; k++) {
         struct link *link = &m->links[k];
@@ -990,6 +990,11 @@ static void decide_double(const struct matcher *m, const struct order_place *o, 
     for (size_t k = o->links; k < o->links_end; k++)
         if (m->links[k].assigned)
             say_item(result, i++, n, link_id(m, &m->links[k]));
+    for (size_t k = o->links; k < o->links_end; k++)
+        missing += m->links[k].assigned && !link_sale(m, &m->links[k]);
+    /* When a record comes the verdict is another, with one more of its sales on record. */
+    if (missing > 0)
+        say(result, "; of %zu the ledger has no record yet", missing);
 }
 
 static bool has_claim_conflict(const struct matcher *m, const struct order_place *o)

@@ -10,6 +10,12 @@ struct parser {
     struct error *err;
 };
 
+/* Not for people, and in no help. */
+static const struct verb_option hidden_options[] = {
+    {"completion", "bash", false, "print the completion script of a shell"},
+    {0},
+};
+
 static int find_option(const struct verb_option *options, const char *name, size_t length)
 {
     for (int i = 0; options[i].name; i++)
@@ -92,6 +98,7 @@ static int take_option(struct parser *p, const char *option, const char *next)
     size_t length = strcspn(option, "=");
     const char *value = option[length] ? option + length + 1 : next;
     struct args *args = p->args;
+    const struct verb_option *found;
     const char **place;
     int i;
 
@@ -103,22 +110,32 @@ static int take_option(struct parser *p, const char *option, const char *next)
         args->version = true;
         return 0;
     }
-    if ((i = find_option(common_options, option, length)) >= 0)
+    if ((i = find_option(common_options, option, length)) >= 0) {
+        found = &common_options[i];
         place = &args->common[i];
-    else if (args->verb && (i = find_option(args->verb->options, option, length)) >= 0)
+    } else if (args->verb && (i = find_option(args->verb->options, option, length)) >= 0) {
+        found = &args->verb->options[i];
         place = &args->options[i];
-    else
+    } else if (find_option(hidden_options, option, length) >= 0) {
+        found = hidden_options;
+        place = &args->completion;
+    } else {
         return error_set(p->err, -EINVAL,
                          args->verb ? "--%.*s: no such option"
                                     : "--%.*s: no such option here; a verb's own options come "
                                       "behind the verb",
                          (int)length, option);
+    }
+    if (!found->value && option[length])
+        return error_set(p->err, -EINVAL, "--%.*s takes no value", (int)length, option);
+    if (!found->value)
+        value = found->name;
     if (!value)
         return error_set(p->err, -EINVAL, "--%.*s: its value is missing", (int)length, option);
     if (*place)
         return error_set(p->err, -EINVAL, "--%.*s is given twice", (int)length, option);
     *place = value;
-    return option[length] ? 0 : 1;
+    return found->value && !option[length];
 }
 
 /* Only what a verb cannot do without; a call for help needs nothing. */
@@ -127,7 +144,7 @@ static int check_complete(struct parser *p)
     const struct args *args = p->args;
     char names[64];
 
-    if (args->help || args->version)
+    if (args->help || args->version || args->completion)
         return 0;
     if (!args->verb && args->group)
         return error_set(p->err, -EINVAL, "%s what? There is %s", args->group,

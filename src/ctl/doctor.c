@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <libgen.h>
 #include <limits.h>
+#include <pwd.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,9 +24,13 @@
 
 enum {
     DISK_MIN_MB = 100,
+    INODES_MIN = 1000,
     WAL_MAX_MB = 64,
     CLOCK_SLACK_MS = 60 * 1000, /* a correction of the clock may set it back by a moment */
 };
+
+/* Where systemd looks for the credentials that the service's unit names. */
+static const char *const CREDENTIAL_STORES[] = {"/etc/credstore", "/etc/credstore.encrypted"};
 
 extern char **environ;
 
@@ -90,22 +95,103 @@ static void find(struct doctor *d, enum finding finding, const char *advice, con
 /* --- configuration ------------------------------------------------------------------------------
  */
 
-/* As the daemon would read it. Its secrets may be out of this user's reach, and with a daemon
- * alive that is no trouble. */
+/* The unit's name for a key: reconciled.merchant_api_key, or, where the configuration is that of
+ * one of several merchants (/etc/reconciled/NAME/reconciled.conf),
+ * reconciled.NAME.merchant_api_key. */
+static void credential_name(const char *config_path, const char *key, char *name, size_t size)
+{
+    char copy[PATH_MAX];
+    const char *instance;
+
+    snprintf(copy, sizeof(copy), "%s", config_path);
+    instance = basename(dirname(copy));
+    if (strcmp(instance, "reconciled") == 0)
+        snprintf(name, size, "reconciled.%s", key);
+    else
+        snprintf(name, size, "reconciled.%s.%s", instance, key);
+}
+
+static void check_key_file(struct doctor *d, const char *path, const struct stat *st)
+{
+    struct error err;
+    int r = config_check_key(path, &err);
+
+    if (r == -EACCES)
+        find(d, FINDING_NOTE, "run this as root to have it checked", "key %s", path);
+    else if (r < 0)
+        find(d, FINDING_FAIL, "it must be one line: printf %s KEY >FILE", "key %s", err.text);
+    else if (st->st_mode & 0077)
+        find(d, FINDING_FAIL, "chmod 0600 it", "key %s can be read by others", path);
+    else
+        find(d, FINDING_OK, NULL, "key %s", path);
+}
+
+/* Of a key that this process was not given itself, as systemd will give it to the daemon. */
+static void check_stored_key(struct doctor *d, const char *key)
+{
+    char name[256], path[PATH_MAX];
+    struct stat st;
+
+    credential_name(ctl_config_path(d->ctl), key, name, sizeof(name));
+    for (size_t i = 0; i < ELEMENTSOF(CREDENTIAL_STORES); i++) {
+        snprintf(path, sizeof(path), "%s/%s", CREDENTIAL_STORES[i], name);
+        if (stat(path, &st) == 0 && i == 0)
+            check_key_file(d, path, &st);
+        else if (stat(path, &st) == 0)
+            find(d, FINDING_OK, NULL, "key %s is there, encrypted", path);
+        else if (errno == EACCES)
+            find(d, FINDING_NOTE, "run this as root to have it checked", "key %s", path);
+        else
+            continue;
+        return;
+    }
+    find(d, FINDING_FAIL, "put the key there, as one line: owner root, mode 0600",
+         "key %s/%s is missing", CREDENTIAL_STORES[0], name);
+}
+
+static bool given(const char *variable)
+{
+    const char *directory = getenv("CREDENTIALS_DIRECTORY");
+
+    return (directory && *directory) || getenv(variable);
+}
+
+/* `config` is what was read without the keys; `err` says why the daemon would not start with what
+ * this process has. */
+static void check_keys(struct doctor *d, const struct config *config, const struct error *err)
+{
+    if (given("MERCHANT_API_KEY") || given("VAULT_API_KEY")) {
+        find(d, FINDING_FAIL, "a key is one line and nothing else: printf %s KEY >FILE", "key: %s",
+             err->text);
+        return;
+    }
+    check_stored_key(d, "merchant_api_key");
+    if (config->vault_url)
+        check_stored_key(d, "vault_api_key");
+}
+
+/* As the daemon would read it. */
 static void check_configuration(struct doctor *d)
 {
+    static const char advice[] = "correct it; 'reconciled --check-config' checks it again";
     const char *path = ctl_config_path(d->ctl);
-    struct config *config = NULL;
-    struct error err;
+    struct config *config = NULL, *whole = NULL;
+    struct error err, why;
 
-    if (config_load(path, CONFIG_ALL, true, &config, &err) == 0)
+    if (config_load(path, CONFIG_PATHS, true, &config, &err) < 0)
+        find(d, FINDING_FAIL, advice, "configuration: %s", err.text);
+    else if (config_load(path, CONFIG_ALL, true, &whole, &why) == 0)
+        find(d, FINDING_OK, NULL, "configuration %s, and its keys", path);
+    else if (!config->pay_url || (!config->merchant_id && d->daemon <= 0))
+        find(d, FINDING_FAIL, advice, "configuration: %s", why.text);
+    else {
         find(d, FINDING_OK, NULL, "configuration %s", path);
-    else if (d->daemon > 0 && config_load(path, CONFIG_PATHS, true, &config, NULL) == 0)
-        find(d, FINDING_NOTE, "the running daemon has what it needs", "configuration: %s",
-             err.text);
-    else
-        find(d, FINDING_FAIL, "correct it; 'reconciled --check-config' checks it again",
-             "configuration: %s", err.text);
+        if (d->daemon > 0)
+            find(d, FINDING_NOTE, "the running daemon has its own", "this user has no keys");
+        else
+            check_keys(d, config, &why);
+    }
+    config_free(whole);
     config_free(config);
 }
 
@@ -191,75 +277,208 @@ static bool check_mode(struct doctor *d, const char *path, mode_t forbidden, con
     return false;
 }
 
-static void check_group(struct doctor *d, const char *directory)
+/* A directory, or a file in it, that root made when it tried something out shuts the daemon out. */
+static bool check_owner(struct doctor *d, const char *path, uid_t owner)
 {
-    struct group *group = getgrnam(QUEUE_GROUP);
+    char advice[96];
+    struct passwd *user = getpwuid(owner);
     struct stat st;
 
-    if (!group)
+    if (stat(path, &st) < 0 || st.st_uid == owner)
+        return true;
+    snprintf(advice, sizeof(advice), "chown it to %s", user ? user->pw_name : "the daemon's user");
+    find(d, FINDING_FAIL, advice, "%s belongs to another user than its directory", path);
+    return false;
+}
+
+static bool check_ledger_files(struct doctor *d)
+{
+    static const char *const endings[] = {"", "-wal", "-shm", ".key", ".lock"};
+    char directory[PATH_MAX], path[PATH_MAX];
+    bool good = true;
+    struct stat st;
+
+    if (!directory_of(d->ledger_path, directory, sizeof(directory)) || stat(directory, &st) < 0)
+        return true;
+    good &= check_mode(d, directory, 0022, "others can replace the ledger");
+    for (size_t i = 0; i < ELEMENTSOF(endings); i++) {
+        bool key = strcmp(endings[i], ".key") == 0;
+
+        snprintf(path, sizeof(path), "%s%s", d->ledger_path, endings[i]);
+        good &= check_owner(d, path, st.st_uid);
+        good &= check_mode(d, path, key ? 0077 : 0022,
+                           key ? "it must be secret, or e-mail hashes can be guessed"
+                               : "others can rewrite the ledger");
+    }
+    return good;
+}
+
+/* Everything in the queue's directory is the group's: whoever comes first makes -wal and -shm. */
+static bool check_queue_group(struct doctor *d, const char *directory)
+{
+    static const char *const endings[] = {"", "-wal", "-shm"};
+    const struct group *group = getgrnam(QUEUE_GROUP);
+    char path[PATH_MAX];
+    struct stat st;
+
+    if (!group) {
         find(d, FINDING_NOTE,
-             "only the daemon's own user can write the queue; 'make install' tells "
-             "how to make it",
+             "only the daemon's own user can write the queue; 'make install' or the package makes "
+             "it",
              "there is no group " QUEUE_GROUP);
-    else if (stat(directory, &st) == 0 && st.st_gid != group->gr_gid)
-        find(d, FINDING_FAIL, "chgrp it, and the files in it",
+        return true;
+    }
+    if (stat(directory, &st) == 0 && st.st_gid != group->gr_gid) {
+        find(d, FINDING_FAIL, "chgrp -R " QUEUE_GROUP " it, chmod 2770 it",
              "%s does not belong to the group " QUEUE_GROUP, directory);
-    else
-        find(d, FINDING_OK, NULL, "group " QUEUE_GROUP " has the queue");
+        return false;
+    }
+    if (stat(directory, &st) == 0 && (st.st_mode & 02070) != 02070) {
+        find(d, FINDING_FAIL, "chmod 2770 it", "%s has mode %04o: the app cannot work in it",
+             directory, (unsigned)(st.st_mode & 07777));
+        return false;
+    }
+    for (size_t i = 0; i < ELEMENTSOF(endings); i++) {
+        snprintf(path, sizeof(path), "%s%s", d->queue_path, endings[i]);
+        if (stat(path, &st) < 0 || (st.st_gid == group->gr_gid && (st.st_mode & 0060) == 0060))
+            continue;
+        find(d, FINDING_FAIL, "chgrp " QUEUE_GROUP " it, chmod 0660 it",
+             "%s cannot be written by the group " QUEUE_GROUP, path);
+        return false;
+    }
+    return true;
 }
 
 static void check_permissions(struct doctor *d)
 {
-    char directory[PATH_MAX], key[PATH_MAX];
-    bool good = true;
+    char directory[PATH_MAX];
+    bool good = check_ledger_files(d);
 
-    if (directory_of(d->ledger_path, directory, sizeof(directory)))
-        good &= check_mode(d, directory, 0022, "others can replace the ledger");
-    good &= check_mode(d, d->ledger_path, 0022, "others can rewrite the ledger");
-    if ((size_t)snprintf(key, sizeof(key), "%s.key", d->ledger_path) < sizeof(key))
-        good &= check_mode(d, key, 0077, "it must be secret, or e-mail hashes can be guessed");
     good &= check_mode(d, d->queue_path, 0007, "it holds session keys");
     if (directory_of(d->queue_path, directory, sizeof(directory))) {
         good &= check_mode(d, directory, 0007, "it holds session keys");
-        check_group(d, directory);
+        good &= check_queue_group(d, directory);
     }
     if (good)
         find(d, FINDING_OK, NULL, "permissions of ledger, key and queue");
 }
 
-static void check_disk(struct doctor *d)
+/* In a process of its own, as the user and with the user's groups: "" or what is wrong. */
+static const char *try_as_user(struct doctor *d, const struct passwd *user, struct error *err)
+{
+    _cleanup_(db_close_p) struct db *queue = NULL;
+
+    if (initgroups(user->pw_name, user->pw_gid) < 0 || setgid(user->pw_gid) < 0 ||
+        setuid(user->pw_uid) < 0) {
+        error_set(err, -errno, "cannot become that user: %s", strerror(errno));
+        return err->text;
+    }
+    if (access(d->queue_path, F_OK) < 0) {
+        error_set(err, -errno, "%s: %s", d->queue_path, strerror(errno));
+        return err->text;
+    }
+    if (access(d->ledger_path, W_OK) == 0)
+        return "it may write the ledger, which only the daemon should";
+    if (queue_open(d->queue_path, &queue, NULL, 0, err) < 0 || db_begin(queue, err) < 0)
+        return err->text;
+    db_rollback(queue);
+    return "";
+}
+
+static void read_line(int fd, char *line, size_t size);
+
+static void check_user(struct doctor *d)
+{
+    const char *name = ctl_option(d->ctl, "user");
+    const struct passwd *user = name ? getpwnam(name) : NULL;
+    char line[512];
+    int pipe_fds[2];
+    pid_t child;
+
+    if (!name)
+        return;
+    if (!user || (geteuid() != 0 && geteuid() != user->pw_uid)) {
+        find(d, FINDING_FAIL, user ? "run this as root" : "correct --user",
+             user ? "whether user %s may write the queue cannot be tried" : "there is no user %s",
+             name);
+        return;
+    }
+    if (pipe2(pipe_fds, O_CLOEXEC) < 0 || fflush(stdout) != 0 || (child = fork()) < 0) {
+        find(d, FINDING_FAIL, "try again", "a process for user %s: %s", name, strerror(errno));
+        return;
+    }
+    if (child == 0) {
+        struct error err = {0};
+
+        dprintf(pipe_fds[1], "%s", try_as_user(d, user, &err));
+        _exit(0);
+    }
+    close(pipe_fds[1]);
+    read_line(pipe_fds[0], line, sizeof(line));
+    close(pipe_fds[0]);
+    waitpid(child, NULL, 0);
+    if (*line)
+        find(d, FINDING_FAIL,
+             "adduser it to the group " QUEUE_GROUP " (and to no other of reconciled's), then "
+             "restart what runs as it",
+             "user %s: %s", name, line);
+    else
+        find(d, FINDING_OK, NULL, "user %s may write the queue, and not the ledger", name);
+}
+
+static void check_disk(struct doctor *d, const char *path)
 {
     char directory[PATH_MAX];
     struct statvfs space;
     unsigned long long mb;
 
-    if (!directory_of(d->ledger_path, directory, sizeof(directory)) ||
-        statvfs(directory, &space) < 0) {
-        find(d, FINDING_FAIL, "make the directory, or correct [ledger] path", "%s: %s",
-             d->ledger_path, strerror(errno));
+    if (!directory_of(path, directory, sizeof(directory)) || statvfs(directory, &space) < 0) {
+        find(d, FINDING_FAIL, "make the directory, or correct its path in the configuration",
+             "%s: %s", path, strerror(errno));
         return;
     }
     mb = space.f_bavail * (unsigned long long)space.f_frsize >> 20;
     if (mb < DISK_MIN_MB)
         find(d, FINDING_FAIL, "make room: nothing can be stored when it is full",
              "only %llu MB are free in %s", mb, directory);
+    else if (space.f_files > 0 && space.f_favail < INODES_MIN)
+        find(d, FINDING_FAIL, "remove files: none can be made when there are no inodes left",
+             "only %llu inodes are free in %s", (unsigned long long)space.f_favail, directory);
     else
         find(d, FINDING_OK, NULL, "%llu MB are free in %s", mb, directory);
 }
 
-static void check_wal(struct doctor *d)
+static void check_disks(struct doctor *d)
+{
+    struct stat ledger, queue;
+    char directory[PATH_MAX];
+
+    check_disk(d, d->ledger_path);
+    if (directory_of(d->ledger_path, directory, sizeof(directory)) &&
+        stat(directory, &ledger) == 0 &&
+        directory_of(d->queue_path, directory, sizeof(directory)) && stat(directory, &queue) == 0 &&
+        ledger.st_dev != queue.st_dev)
+        check_disk(d, d->queue_path);
+    if (d->ctl->config && d->ctl->config->metrics_path &&
+        directory_of(d->ctl->config->metrics_path, directory, sizeof(directory)) &&
+        access(directory, F_OK) < 0)
+        find(d, FINDING_FAIL, "make the directory, or correct [metrics] path", "metrics: %s: %s",
+             directory, strerror(errno));
+}
+
+static void check_wal(struct doctor *d, const char *path, const char *name)
 {
     char wal[PATH_MAX];
     struct stat st;
 
-    if ((size_t)snprintf(wal, sizeof(wal), "%s-wal", d->ledger_path) >= sizeof(wal) ||
-        stat(wal, &st) < 0)
+    if ((size_t)snprintf(wal, sizeof(wal), "%s-wal", path) >= sizeof(wal) || stat(wal, &st) < 0)
         return;
     if (st.st_size >> 20 >= WAL_MAX_MB)
-        find(d, FINDING_NOTE, "a reader keeps a transaction open for long: end it",
+        find(d, FINDING_FAIL,
+             "a reader keeps a transaction open for long: find it (fuser) and end it",
              "%s has grown to %lld MB", wal, (long long)st.st_size >> 20);
     else
-        find(d, FINDING_OK, NULL, "write-ahead log of the ledger has %lld KB",
+        find(d, FINDING_OK, NULL, "write-ahead log of the %s has %lld KB", name,
              (long long)st.st_size >> 10);
 }
 
@@ -285,6 +504,9 @@ static void check_clock(struct doctor *d)
 
 static void check_daemon(struct doctor *d)
 {
+    int64_t interval = d->ctl->config ? d->ctl->config->sync_interval : 0;
+    char text[TIMESTAMP_TEXT_SIZE];
+
     if (d->daemon > 0)
         find(d, FINDING_OK, NULL, "daemon is alive (process %ld)", (long)d->daemon);
     else if (d->daemon == 0)
@@ -297,6 +519,11 @@ static void check_daemon(struct doctor *d)
         strcmp(d->status.cycle_outcome, "ok") != 0)
         find(d, FINDING_FAIL, "see the daemon's journal", "last cycle: %s",
              d->status.cycle_outcome);
+    else if (d->daemon > 0 && d->ledger &&
+             status_is_late(&d->status, interval, clock_now(d->ctl->clock)))
+        find(d, FINDING_FAIL, "see the daemon's journal, then restart it",
+             "the last cycle ended at %s, long ago",
+             timestamp_format(d->status.cycle_ended_at, text));
 }
 
 /* "<directory of this program>/<below>reconciled", if it can be run. */
@@ -363,6 +590,35 @@ static int probe(const char *config_path, char *line, size_t size)
     return WIFEXITED(state) ? WEXITSTATUS(state) : -ECHILD;
 }
 
+/* By the words in which trouble with an API is told. */
+static const char *advice_on(const char *trouble)
+{
+    static const struct {
+        const char *words, *advice;
+    } known[] = {
+        {"resolve host", "correct the url, or mend the name service: the host is not known"},
+        {"resolve proxy", "correct the proxy in the environment (https_proxy)"},
+        {"certificate", "is the url right, is the clock right (timedatectl), are ca-certificates "
+                        "installed? The certificate is not accepted"},
+        {"SSL", "is the url right, and a TLS service there? Is the clock right (timedatectl)?"},
+        {"TLS", "is the url right, and a TLS service there? Is the clock right (timedatectl)?"},
+        {"connect to", "nothing listens there: check the url's host and port, and the firewall"},
+        {"timed out", "it is too slow: check the network and the firewall, or raise the timeout"},
+        {"HTTP status 401", "put the right key in place and restart the daemon"},
+        {"HTTP status 403",
+         "put the right key in place and restart the daemon; check [merchant] id"},
+        {"HTTP status 404", "correct the path in the url"},
+        {"HTTP status 429", "something else uses up the limit: lower [pay] rate_share, or wait"},
+        {"HTTP status 3", "give the url that it redirects to; redirects are not followed"},
+        {"HTTP status 5", "the API itself is in trouble: wait, and ask its operator"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(known); i++)
+        if (strcasestr(trouble, known[i].words))
+            return known[i].advice;
+    return "check the url, [merchant] id and the network";
+}
+
 static void ask_api(struct doctor *d)
 {
     char answer[400];
@@ -373,19 +629,19 @@ static void ask_api(struct doctor *d)
         find(d, FINDING_OK, NULL, "API is reached and accepts the key");
         break;
     case EX_TEMPFAIL:
-        find(d, FINDING_FAIL, "check [pay] url, the network and the proxy",
-             "API cannot be reached, or keeps failing (%s)", answer);
+        find(d, FINDING_FAIL, advice_on(answer), "API cannot be reached, or keeps failing (%s)",
+             answer);
         break;
     case EX_PROTOCOL:
-        find(d, FINDING_FAIL, "check [pay] url and [merchant] id",
-             "API gives no answer that can be understood (%s)", answer);
+        find(d, FINDING_FAIL, advice_on(answer), "API gives no answer that can be understood (%s)",
+             answer);
         break;
     case EX_NOPERM:
-        find(d, FINDING_FAIL, "check merchant_api_key and [merchant] id",
-             "API refuses the key (%s)", answer);
+        find(d, FINDING_FAIL, advice_on(answer), "API refuses the key (%s)", answer);
         break;
     case EX_CONFIG:
-        find(d, FINDING_NOTE, "give the configuration and the key, then ask again",
+        find(d, FINDING_NOTE,
+             "run this with MERCHANT_API_KEY in the environment, or start the daemon",
              "API was not asked: configuration or key are missing");
         break;
     default:
@@ -409,11 +665,10 @@ static void check_api(struct doctor *d)
         find(d, FINDING_OK, NULL, "API is reached and accepts the key (since %s)",
              timestamp_format(d->status.api_checked_at, when));
     else
-        find(d, FINDING_FAIL, "check [pay] url, the network and merchant_api_key", "API: %s (%s)",
-             d->status.api_state, timestamp_format(d->status.api_checked_at, when));
+        find(d, FINDING_FAIL, advice_on(d->status.api_state), "API: %s (%s)", d->status.api_state,
+             timestamp_format(d->status.api_checked_at, when));
     if (*d->status.vault_state && strcmp(d->status.vault_state, "ok") != 0)
-        find(d, FINDING_FAIL, "check [vault] url and vault_api_key", "Vault: %s",
-             d->status.vault_state);
+        find(d, FINDING_FAIL, advice_on(d->status.vault_state), "Vault: %s", d->status.vault_state);
 }
 
 static void examine(struct doctor *d)
@@ -422,8 +677,10 @@ static void examine(struct doctor *d)
     check_ledger(d);
     check_queue(d);
     check_permissions(d);
-    check_disk(d);
-    check_wal(d);
+    check_user(d);
+    check_disks(d);
+    check_wal(d, d->ledger_path, "ledger");
+    check_wal(d, d->queue_path, "queue");
     check_clock(d);
     check_daemon(d);
     check_api(d);

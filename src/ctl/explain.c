@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "core/interval.h"
 #include "ctl/row.h"
 #include "ctl/waiting.h"
+#include "store/ledger.h"
 
 DEFINE_CLEANUP(struct explain *, explain_close)
 
@@ -284,6 +286,19 @@ static void note_queued(struct ctl *ctl, const char *order_id)
         ctl_say(CTL_DONE, "note: an attempt of order %s waits in the queue", order_id);
 }
 
+/* What the daemon waits for: it may have learned to wait longer than it was told to. */
+static int use_grace_in_force(struct db *ledger, struct match_settings *settings)
+{
+    char grace[24];
+    struct error err;
+
+    if (ledger_get_meta(ledger, "absence_grace_ms", grace, sizeof(grace), &err) < 0)
+        return ctl_fail(EX_IOERR, &err);
+    if (*grace)
+        parse_int(grace, 0, INT64_MAX, &settings->absence_grace);
+    return CTL_DONE;
+}
+
 int verb_explain(struct ctl *ctl)
 {
     _cleanup_(db_close_p) struct db *ledger = NULL;
@@ -300,6 +315,8 @@ int verb_explain(struct ctl *ctl)
     status = ctl_match_settings(ctl, &settings);
     if (status == CTL_DONE)
         status = ctl_open_ledger(ctl, &ledger);
+    if (status == CTL_DONE)
+        status = use_grace_in_force(ledger, &settings);
     if (status == CTL_DONE)
         status = ctl_writer(ctl, WRITER_TABLE, &writer);
     if (status != CTL_DONE)

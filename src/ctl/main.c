@@ -34,6 +34,12 @@ int main(int argc, char **argv)
         verbs_print_help(ctl.args.verb, ctl.args.group);
         return CTL_DONE;
     }
+    if (ctl.args.completion) {
+        if (strcmp(ctl.args.completion, "bash") != 0)
+            return ctl_say(CTL_USAGE, "--completion %s: bash is known", ctl.args.completion);
+        completion_print();
+        return CTL_DONE;
+    }
     if (ctl.args.version) {
         puts("reconctl " RECONCILED_VERSION);
         return CTL_DONE;

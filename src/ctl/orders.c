@@ -76,7 +76,8 @@ int verb_orders(struct ctl *ctl)
     if (status != CTL_DONE)
         return status;
     sink = writer_sink(writer);
-    if (report_orders(ledger, name, limit, &sink, &err) < 0)
+    if ((ctl_option(ctl, "revised") ? report_revisions : report_orders)(ledger, name, limit, &sink,
+                                                                        &err) < 0)
         return ctl_fail(EX_IOERR, &err);
     return ctl_finish(writer, CTL_DONE);
 }

@@ -8,6 +8,21 @@
 #include "ctl/row.h"
 #include "store/queue.h"
 
+/* When it cannot be seen who holds the lock, the daemon's own word is taken. */
+static bool is_alive(pid_t daemon, const struct status *s)
+{
+    return daemon > 0 || (daemon < 0 && s->ran && s->stopped_at < 0);
+}
+
+/* A daemon that is alive and does nothing is as bad as a dead one. */
+static bool is_healthy(const struct ctl *ctl, const struct status *s, pid_t daemon, int64_t now)
+{
+    int64_t interval = ctl->config ? ctl->config->sync_interval : 0;
+
+    return is_alive(daemon, s) && strcmp(s->cycle_outcome, "ok") == 0 &&
+           !status_is_late(s, interval, now);
+}
+
 static void add_daemon(struct row *row, const struct status *s, pid_t daemon, int64_t now)
 {
     bool ended = daemon == 0 && s->stopped_at >= 0;
@@ -29,7 +44,9 @@ static void add_daemon(struct row *row, const struct status *s, pid_t daemon, in
               s->proven_to < 0 || now < s->proven_to ? -1 : (now - s->proven_to) / 1000);
 }
 
-static void add_ledger(struct row *row, const struct status *s)
+static void add_ledger(struct row *row, const struct status *s,
+                       const struct status_revisions *revisions,
+                       const struct status_lateness *lateness)
 {
     row_time(row, "covered_from", s->covered_from);
     row_time(row, "covered_to", s->covered_to);
@@ -41,7 +58,12 @@ static void add_ledger(struct row *row, const struct status *s)
     row_integer(row, "reversed", s->orders[VERDICT_REVERSED]);
     row_integer(row, "not_charged", s->orders[VERDICT_NOT_CHARGED]);
     row_integer(row, "needs_review", s->orders[VERDICT_NEEDS_REVIEW]);
+    row_integer(row, "revisions", revisions->all);
+    row_integer(row, "critical_revisions", revisions->critical);
     row_integer(row, "quarantined", s->quarantined);
+    row_count(row, "late_p99_seconds", lateness->p99);
+    row_count(row, "late_max_seconds", lateness->max);
+    row_count(row, "absence_grace_seconds", s->absence_grace < 0 ? -1 : s->absence_grace / 1000);
 }
 
 /* NULL where this user cannot look. */
@@ -69,18 +91,14 @@ static void add_api(struct row *row, const struct status *s)
     row_text(row, "vault_state", s->vault_state);
 }
 
-/* When it cannot be seen who holds the lock, the daemon's own word is taken. */
-static bool is_alive(pid_t daemon, const struct status *s)
-{
-    return daemon > 0 || (daemon < 0 && s->ran && s->stopped_at < 0);
-}
-
 int verb_status(struct ctl *ctl)
 {
     _cleanup_(writer_free_p) struct writer *writer = NULL;
     _cleanup_(db_close_p) struct db *ledger = NULL;
     struct row row = {0};
     struct report_sink sink;
+    struct status_revisions revisions = {0};
+    struct status_lateness lateness;
     struct status s;
     struct error err;
     int64_t now = clock_now(ctl->clock);
@@ -92,17 +110,19 @@ int verb_status(struct ctl *ctl)
         status = ctl_writer(ctl, WRITER_RECORD, &writer);
     if (status != CTL_DONE)
         return status;
-    if (status_read(ledger, now, &s, &err) < 0)
+    if (status_read(ledger, now, &s, &err) < 0 ||
+        status_count_revisions(ledger, &revisions, &err) < 0 ||
+        status_read_lateness(ledger, &lateness, &err) < 0)
         return ctl_fail(EX_IOERR, &err);
     daemon = ctl_daemon(db_path(ledger));
+    row_integer(&row, "healthy", is_healthy(ctl, &s, daemon, now));
     add_daemon(&row, &s, daemon, now);
-    add_ledger(&row, &s);
+    add_ledger(&row, &s, &revisions, &lateness);
     add_queue(ctl, &row);
     add_api(&row, &s);
     sink = writer_sink(writer);
     r = row_send(&row, true, &sink);
     if (r < 0)
         return ctl_say(EX_IOERR, "cannot write: %s", strerror(-r));
-    return ctl_finish(writer, is_alive(daemon, &s) && strcmp(s.cycle_outcome, "ok") == 0 ? CTL_DONE
-                                                                                         : CTL_NO);
+    return ctl_finish(writer, is_healthy(ctl, &s, daemon, now) ? CTL_DONE : CTL_NO);
 }

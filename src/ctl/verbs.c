@@ -10,7 +10,7 @@ const struct verb_option common_options[] = {
     {"config", "FILE", false, "configuration to read instead of the default"},
     {"ledger", "FILE", false, "ledger, instead of the configured one"},
     {"queue", "FILE", false, "queue, instead of the configured one"},
-    {"format", "FORMAT", false, "table (default), csv or json, where rows are printed"},
+    {"format", "table|csv|json", false, "how rows are printed (table)"},
     {0},
 };
 
@@ -105,10 +105,14 @@ const struct verb verbs[] = {
         .name = "orders",
         .options = {{"verdict", "V", false,
                      "pending, charged, double_charged, reversed, not_charged or needs_review"},
+                    {"revised", NULL, false, "revisions instead: verdicts that replaced another"},
                     {"limit", "N", false, "at most so many (all)"}},
         .summary = "list orders with their latest verdicts, newest attempt first",
-        .help = "Rows of order_status.",
+        .help = "Rows of order_status. With --revised, rows of revisions, the newest first: an "
+                "order can be there several times, and critical is 1 where a leave to charge again "
+                "was taken back. --verdict is then the one that the order was revised to.",
         .examples = "reconctl orders --verdict needs_review\n"
+                    "reconctl orders --revised --limit 20\n"
                     "reconctl orders --limit 20 --format csv\n",
         .run = verb_orders,
     },
@@ -166,7 +170,10 @@ const struct verb verbs[] = {
     {
         .name = "status",
         .summary = "daemon, last sync, lag, coverage, orders, queue, rate budget",
-        .help = "Exit 0 when the daemon is alive and its last cycle went well, else 1.",
+        .help =
+            "A health check: exit 0 when the daemon is alive and its last cycle went well and is "
+            "not long ago, else 1. A daemon that has just started is not healthy before its "
+            "first cycle has ended.",
         .examples = "reconctl status\n"
                     "reconctl status --format json\n",
         .run = verb_status,
@@ -180,10 +187,15 @@ const struct verb verbs[] = {
     },
     {
         .name = "doctor",
+        .options = {{"user", "USER", false,
+                     "the user of the app, whose access to the queue is tried (as root)"}},
         .summary = "check the installation, each line ok or what to do",
-        .help = "Configuration, permissions, database integrity, disk, clock, daemon, API and key. "
-                "Run it as the user who has the trouble. Exit 1 when anything fails.",
-        .examples = "sudo -u reconciled reconctl doctor\n",
+        .help =
+            "Configuration, keys, permissions, database integrity, disk, write-ahead logs, clock, "
+            "daemon, API. Run it as root, or as the user who has the trouble. Exit 1 when "
+            "anything fails.",
+        .examples = "sudo reconctl doctor --user www-data\n"
+                    "sudo -u reconciled reconctl doctor\n",
         .run = verb_doctor,
     },
     {
@@ -205,7 +217,8 @@ static void print_usage_line(FILE *out, const struct verb *verb)
     for (size_t i = 0; i < VERB_MAX_ARGUMENTS && verb->arguments[i]; i++)
         fprintf(out, i < verb->required ? " %s" : " [%s]", verb->arguments[i]);
     for (const struct verb_option *option = verb->options; option->name; option++)
-        fprintf(out, option->required ? " --%s %s" : " [--%s %s]", option->name, option->value);
+        fprintf(out, option->required ? " --%s%s%s" : " [--%s%s%s]", option->name,
+                option->value ? " " : "", option->value ? option->value : "");
     fputc('\n', out);
 }
 
@@ -222,7 +235,8 @@ static void print_options(const struct verb_option *options)
     for (; options->name; options++) {
         char left[40];
 
-        snprintf(left, sizeof(left), "--%s %s", options->name, options->value);
+        snprintf(left, sizeof(left), "--%s %s", options->name,
+                 options->value ? options->value : "");
         printf("  %-24s %s%s\n", left, options->help, options->required ? " (required)" : "");
     }
 }

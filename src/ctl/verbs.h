@@ -12,7 +12,7 @@ enum { VERB_MAX_OPTIONS = 12, VERB_MAX_ARGUMENTS = 3 };
 
 struct verb_option {
     const char *name;  /* without the dashes */
-    const char *value; /* what it takes, "DURATION" */
+    const char *value; /* what it takes, "DURATION"; NULL: nothing, it is there or not */
     bool required;
     const char *help;
 };
@@ -41,18 +41,23 @@ struct args {
     const char *arguments[VERB_MAX_ARGUMENTS]; /* NULL: not given */
     const char *options[VERB_MAX_OPTIONS];     /* likewise, by the verb's table */
     const char *common[VERB_MAX_OPTIONS];      /* likewise, by common_options */
+    const char *completion; /* the shell to print a completion for: for the installation only */
     bool help, version;
 };
 
 /* -EINVAL with one line in `err`; `ret->verb` is then what was named so far. */
 int args_parse(int argc, char **argv, struct args *ret, struct error *err);
-/* The value of an option of the verb, or a common one; NULL: not given. */
+/* The value of an option of the verb (its name, if it takes none), or a common one; NULL: not
+ * given. */
 const char *args_option(const struct args *args, const char *name);
 
 /* "usage: reconctl wait ORDER [--timeout DURATION]", of the verb, or of the program for NULL. */
 void verbs_print_usage(const struct verb *verb);
 /* --help: of a verb, of the verbs that begin with the word `group`, or of the program. */
 void verbs_print_help(const struct verb *verb, const char *group);
+
+/* The verb table as a completion script for bash. */
+void completion_print(void);
 
 /* The families. */
 int verb_enqueue(struct ctl *ctl);

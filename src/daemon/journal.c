@@ -177,3 +177,8 @@ void journal_vanished(int64_t records)
               "report vanished_transactions)",
               records);
 }
+
+void journal_metrics(const char *what)
+{
+    log_event(LOG_WARNING, EVENT_METRICS, NULL, 0, "metrics are not written: %s", what);
+}

@@ -22,3 +22,4 @@ void journal_database(const char *what);
 /* Both in ms. */
 void journal_grace(int64_t configured, int64_t grace);
 void journal_vanished(int64_t records);
+void journal_metrics(const char *what);

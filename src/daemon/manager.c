@@ -16,6 +16,7 @@
 #include "core/backoff.h"
 #include "core/timestamp.h"
 #include "daemon/journal.h"
+#include "daemon/metrics.h"
 #include "remote/http.h"
 #include "remote/payapi.h"
 #include "remote/vault.h"
@@ -37,6 +38,7 @@ enum {
     BUSY_REPORT_MS = 60 * 1000,
     DATABASE_PAUSE_MS = 5000, /* before a database that failed is tried again */
     WIPE_PAUSE_MS = 2000,
+    ANSWER_PAUSE_MS = 11 * 60 * 1000, /* no try of a request is put off longer than this */
     LEARN_PAUSE_MS = 60 * 60 * 1000,
 };
 
@@ -49,6 +51,8 @@ struct manager {
     sd_event *event;
     sd_event_source *tick;
     sd_event_source *signals[4];
+    uint64_t watchdog_us;      /* 0: nobody watches */
+    uint64_t fed_us, asked_us; /* the watchdog; the question under way. Of the loop's clock */
 
     struct ledger *ledger;
     struct db *queue;
@@ -74,6 +78,9 @@ struct manager {
     bool api_down;
     unsigned api_reports;
     int64_t api_report_at;
+    struct metrics *metrics; /* NULL: not asked for */
+    int64_t metrics_at;      /* not before */
+    bool metrics_failed;     /* the last writing of them */
     bool no_vault_said, showed_progress;
     bool revoke_failed, revoke_refused, database_failed;
 };
@@ -81,6 +88,14 @@ struct manager {
 static struct db *ledger_of(const struct manager *m)
 {
     return ledger_db(m->ledger);
+}
+
+static uint64_t loop_time(const struct manager *m)
+{
+    uint64_t now = 0;
+
+    sd_event_now(m->event, CLOCK_MONOTONIC, &now);
+    return now;
 }
 
 static const char *const *list(const struct config_list *list)
@@ -126,11 +141,19 @@ static void database_trouble(struct manager *m, const struct error *err)
         sd_event_exit(m->event, EX_IOERR);
 }
 
+/* For those who read the ledger. */
+static int note_grace(struct manager *m, struct error *err)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%" PRId64, m->grace);
+    return ledger_set_meta(ledger_of(m), "absence_grace_ms", text, err);
+}
+
 /* Where records are seen to come later than the grace allows for, absence is said later. */
 static void learn_grace(struct manager *m)
 {
     int64_t now = clock_now(m->clock), late, grace = m->config->match_absence_grace;
-    char text[32];
     struct error err = {0};
 
     if (now < m->learn_at)
@@ -148,8 +171,7 @@ static void learn_grace(struct manager *m)
         return;
     journal_grace(m->config->match_absence_grace, grace);
     m->grace = grace;
-    snprintf(text, sizeof(text), "%" PRId64, grace);
-    ledger_set_meta(ledger_of(m), "absence_grace_ms", text, NULL);
+    note_grace(m, NULL);
     if (m->sync)
         sync_set_grace(m->sync, grace);
 }
@@ -266,6 +288,31 @@ static int64_t on_gate(enum rate_priority priority, void *userdata)
     return 0;
 }
 
+/* Work that must not keep the daemon from its own: what fails is told, once, and what takes long is
+ * done less often. */
+static void write_metrics(struct manager *m, bool running)
+{
+    const struct metrics_scene scene = {
+        .merchant_id = m->config->merchant_id,
+        .ledger = ledger_of(m),
+        .queue = m->queue,
+        .budget = m->budget,
+        .running = running,
+    };
+    int64_t before = clock_now(m->clock), after;
+    struct error err = {0};
+    int r;
+
+    if (!m->metrics || (running && before < m->metrics_at))
+        return;
+    r = metrics_write(m->metrics, m->config->metrics_path, &scene, before, &err);
+    if (r < 0 && !m->metrics_failed)
+        journal_metrics(err.text);
+    m->metrics_failed = r < 0;
+    after = clock_now(m->clock);
+    m->metrics_at = after > before ? after + 20 * (after - before) : after;
+}
+
 static void report_api(struct manager *m, bool down, const char *what)
 {
     int64_t now = clock_now(m->clock);
@@ -334,6 +381,7 @@ static void on_page(struct payapi_answer *answer, void *userdata)
     struct error err = {0};
 
     m->sync_wake_at = 0;
+    metrics_count_request(m->metrics, answer->outcome);
     if (answer->outcome == PAYAPI_STOPPED) { /* the ledger would not take the request's note */
         sync_forget_question(m->sync);
         return;
@@ -347,6 +395,7 @@ static void on_page(struct payapi_answer *answer, void *userdata)
         journal_pass(&news);
     } else {
         report_api(m, true, answer->text);
+        write_metrics(m, true);
     }
     if (news.vanished)
         journal_vanished(news.vanished);
@@ -405,6 +454,7 @@ static void pump_sync(struct manager *m)
         m->undecided = true; /* time has passed: a grace may be over */
         learn_grace(m);
         report_cycle(m, outcome);
+        write_metrics(m, true);
     }
     if (r < 0) {
         database_trouble(m, &err);
@@ -420,6 +470,7 @@ static void pump_sync(struct manager *m)
         .page = m->question.page,
         .priority = m->question.priority,
     };
+    m->asked_us = loop_time(m);
     r = payapi_list(m->payapi, &question, on_page, m);
     if (r < 0) {
         sync_forget_question(m->sync);
@@ -468,6 +519,7 @@ static void on_revoked(const struct vault_answer *answer, void *userdata)
     }
     m->revoke_refused |= to_revoke.kind == REVOKE_REFUSED;
     m->revoke_failed |= news.outcome == REVOCATION_WAITING;
+    metrics_count_session(m->metrics, news.outcome);
     journal_revocation(&news, &to_revoke);
     daemon_state_vault(
         ledger_of(m),
@@ -545,7 +597,8 @@ static void pump(struct manager *m)
     int64_t now = clock_now(m->clock);
 
     if (now < m->latest) /* the clock was set back: no wait may become longer by it */
-        m->sync_wake_at = m->revoke_wake_at = m->not_before = m->decide_at = m->wipe_at = 0;
+        m->sync_wake_at = m->revoke_wake_at = m->not_before = m->decide_at = m->wipe_at =
+            m->metrics_at = 0;
     m->latest = now;
     if (now < m->not_before)
         return;
@@ -562,12 +615,34 @@ static void pump(struct manager *m)
     }
 }
 
+/* A question may wait for its share of the rate, for each try's timeout and backoff, and for what
+ * 429 asks; one that outlasts all of that is lost, and so is every question behind it. */
+static bool work_advances(const struct manager *m)
+{
+    int64_t tries = m->config->pay_retries + PAYAPI_MAX_429 + 1;
+    int64_t limit = tries * (m->config->pay_timeout + ANSWER_PAUSE_MS);
+
+    return !payapi_busy(m->payapi) || loop_time(m) - m->asked_us < (uint64_t)limit * 1000;
+}
+
+/* systemd ends and restarts a daemon whose loop stands still, or turns without getting anywhere. */
+static void feed_watchdog(struct manager *m)
+{
+    uint64_t now = loop_time(m);
+
+    if (m->watchdog_us == 0 || now - m->fed_us < m->watchdog_us / 4 || !work_advances(m))
+        return;
+    sd_notify(0, "WATCHDOG=1");
+    m->fed_us = now;
+}
+
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct manager *m = userdata;
 
     (void)usec;
     pump(m);
+    feed_watchdog(m);
     sd_event_source_set_time_relative(source, TICK_US);
     return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
@@ -670,9 +745,15 @@ static int make_parts(struct manager *m, struct error *err)
     m->grace = m->config->match_absence_grace;
     m->learn_at = 0;
     learn_grace(m);
-    r = make_sync(m, err);
+    r = note_grace(m, err);
+    if (r == 0 && m->config->metrics_path && !m->metrics)
+        r = metrics_new(ledger_of(m), &m->metrics, err);
+    if (r == 0)
+        r = make_sync(m, err);
     if (r < 0)
         return r;
+    if (!m->config->metrics_path)
+        m->metrics = metrics_free(m->metrics);
     r = make_payapi(m);
     if (r == 0)
         r = make_vault(m);
@@ -747,7 +828,7 @@ static int make_loop(struct manager *m)
     for (size_t i = 0; i < ELEMENTSOF(numbers) && r >= 0; i++)
         r = sd_event_add_signal(m->event, &m->signals[i], numbers[i], on_signal, m);
     if (r >= 0)
-        r = sd_event_set_watchdog(m->event, true);
+        r = sd_watchdog_enabled(0, &m->watchdog_us);
     if (r >= 0)
         r = sd_event_add_time_relative(m->event, &m->tick, CLOCK_MONOTONIC, 0, TICK_US / 10,
                                        on_tick, m);
@@ -796,6 +877,7 @@ struct manager *manager_free(struct manager *m)
     if (!m)
         return NULL;
     free_parts(m);
+    metrics_free(m->metrics);
     http_free(m->http);
     rate_budget_free(m->budget);
     for (size_t i = 0; i < ELEMENTSOF(m->signals); i++)
@@ -820,6 +902,7 @@ int manager_run(struct manager *m)
     if (m->showed_progress)
         fputc('\n', stderr);
     daemon_state_stop(ledger_of(m), clock_now(m->clock), NULL);
+    write_metrics(m, false);
     if (!m->options.once)
         journal_stopped();
     if (code < 0) {

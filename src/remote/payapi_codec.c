@@ -163,13 +163,15 @@ static bool read_times(const json_t *json, struct transaction *t, struct bad_rec
     bad->has_time = has_created || has_transacted;
     if (bad->has_time)
         bad->created_at = has_created ? created_at : transacted_at;
+    if (bad->has_time)
+        bad->transacted_at = has_transacted ? transacted_at : created_at;
     if (transacted.kind != MEMBER_ABSENT && !has_transacted)
         return refuse(bad, "transDate: not a time");
     if (!bad->has_time)
         return refuse(bad, created.kind == MEMBER_ABSENT ? "transDate and createdAt: missing"
                                                          : "createdAt: not a time");
     t->created_at = bad->created_at;
-    t->transacted_at = has_transacted ? transacted_at : created_at;
+    t->transacted_at = bad->transacted_at;
     return true;
 }
 

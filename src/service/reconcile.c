@@ -8,6 +8,7 @@
 #include "core/timestamp.h"
 #include "store/orders.h"
 #include "store/sync_runs.h"
+#include "store/transactions.h"
 
 DEFINE_CLEANUP(struct order_book *, order_book_free)
 
@@ -60,6 +61,12 @@ int reconcile_absence(struct db *ledger, const struct match_order *order,
     if (r == 0 && covered) {
         demand.clear = true;
         r = covers(ledger, from, to, &demand, &clear, err);
+    }
+    if (r == 0 && clear) {
+        bool quarantined;
+
+        r = transactions_quarantined(ledger, from, to, &quarantined, err);
+        clear = r == 0 && !quarantined;
     }
     if (r == 0)
         *ret = clear ? ABSENCE_PROVEN : covered ? ABSENCE_BLOCKED : ABSENCE_UNPROVEN;

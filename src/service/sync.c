@@ -14,8 +14,8 @@
 #include "store/transactions.h"
 
 enum {
-    MAX_PAGES = 1000, /* of one pass: an API without end is not believed */
-    PATIENCE = 5,     /* drifts, or passes without proof, in a row before a pause */
+    MAX_PAGES = 500, /* of one pass: an API without end is not believed */
+    PATIENCE = 5,    /* drifts, or passes without proof, in a row before a pause */
     MAX_BLOCKED = 64,
     WIDE_PASS = 10, /* pages: a pass this long is asked in smaller windows next time */
     ONCE_MAX_FAILURES = 8,
@@ -30,7 +30,9 @@ struct lane {
     struct sync_run run; /* under way if run.id */
     int64_t chunk;       /* windows are cut to this length */
     int64_t not_before;
-    unsigned drifts, unproven;
+    unsigned drifts;
+    int64_t last_from, last_to; /* of the last whole pass */
+    unsigned unproven;          /* whole passes over that window in a row */
 };
 
 /* A window that was not understood, and when it is worth another try. */
@@ -277,10 +279,10 @@ static int order_gaps(struct sync *sync, int64_t now, struct interval_set *gaps,
         int64_t from = timestamp_floor_second(orders[i].first_attempt_at - settings->before);
         int64_t to = timestamp_ceil_second(orders[i].last_attempt_at + settings->after);
         int64_t ripe = orders[i].last_attempt_at + settings->absence_grace;
-        struct coverage_demand demand = {.since = sync->poll_began_at, .proof = true};
+        struct coverage_demand demand = {.since = sync->poll_began_at};
 
         if (now > ripe && to <= timestamp_floor_second(now - settings->edge_lag))
-            demand.since = ripe + 1;
+            demand = (struct coverage_demand){.since = ripe + 1, .proof = true};
         else
             to = min64(to, sync->poll_edge);
         r = add_gaps(sync, from, to, &demand, gaps, err);
@@ -291,7 +293,7 @@ static int order_gaps(struct sync *sync, int64_t now, struct interval_set *gaps,
 static int lane_gaps(struct sync *sync, enum sync_purpose purpose, int64_t now,
                      struct interval_set *gaps, bool *ret_open, struct error *err)
 {
-    struct coverage_demand demand = {.proof = true};
+    struct coverage_demand demand = {0};
 
     switch (purpose) {
     case PURPOSE_ORDER:
@@ -561,19 +563,6 @@ static void block(struct sync *sync, struct lane *lane, const struct sync_run *r
         sync->stopped = true;
 }
 
-static int end_without_coverage(struct sync *sync, const struct sync_run *run,
-                                enum run_outcome outcome, long status, const char *detail,
-                                struct error *err)
-{
-    int r;
-
-    r = sync_run_advance(sync->ledger, run, err);
-    if (r == 0)
-        r = sync_run_end(sync->ledger, run, outcome, false, clock_now(sync->clock), status, detail,
-                         err);
-    return r;
-}
-
 /* Rows that are of another time than was asked for, by either of their times and a wide margin. */
 static size_t count_strangers(const struct sync_run *run, const struct page *page)
 {
@@ -608,10 +597,24 @@ static const char *find_drift(const struct sync_run *before, const struct page *
     return NULL;
 }
 
-/* The pass read its last page. Sets *ret_outcome and *ret_proof, and says why it is no proof. */
+/* What came of a page. */
+struct taken {
+    bool ended;
+    enum run_outcome outcome; /* once ended */
+    bool covers;              /* every record of the window was read */
+    bool proof;               /* and nothing can have moved meanwhile */
+    const char *detail;       /* why not, or NULL */
+    int64_t vanished;
+};
+
+static void fail(struct taken *taken, enum run_outcome outcome, const char *detail)
+{
+    *taken = (struct taken){.ended = true, .outcome = outcome, .detail = detail};
+}
+
+/* The pass read its last page. */
 static int judge_pass(struct sync *sync, const struct sync_run *run, bool strangers,
-                      enum run_outcome *ret_outcome, bool *ret_proof, const char **ret_detail,
-                      struct error *err)
+                      struct taken *ret, struct error *err)
 {
     bool one_page = run->next_page == 1;
     int64_t missing;
@@ -620,112 +623,83 @@ static int judge_pass(struct sync *sync, const struct sync_run *run, bool strang
     r = transactions_missing(sync->ledger, run, &missing, err);
     if (r < 0)
         return r;
-    *ret_outcome = RUN_COMPLETE;
-    *ret_detail = NULL;
+    *ret = (struct taken){.ended = true, .outcome = RUN_COMPLETE};
     if (run->rows_read == 0 && missing > 0) {
-        *ret_outcome = RUN_FAILED;
-        *ret_detail = "an empty answer for a window in which records are known";
+        fail(ret, RUN_FAILED, "an empty answer for a window in which records are known");
         return 0;
     }
-    /* One page is read in one instant. */
-    *ret_proof = one_page && missing == 0 && run->repeats == 0 && !strangers;
-    if (*ret_proof)
+    /* One page is read in one instant. Several are held together by the total; but one row gone and
+     * one come leave that as it was, so it does not prove an absence. */
+    if (missing == 0 && run->repeats == 0 && !strangers) {
+        ret->proof = one_page;
+        ret->covers = one_page || run->total >= 0;
+    }
+    if (ret->proof)
         return 0;
-    /* Otherwise rows may have moved across a page's border unseen (one gone and one come leave even
-     * the total as it was), or be left out by mistake. Nothing moved if the same question had the
-     * same answer, row for row, before. */
+    /* Rows may have moved across a page's border unseen, or be left out by mistake. Nothing did if
+     * the same question had the same answer, row for row, before. */
     r = sync_run_has_twin(sync->ledger, run, err);
     if (r < 0)
         return r;
-    if (r > 0) {
-        *ret_proof = true;
-    } else if (run->repeats > 0) {
-        *ret_outcome = RUN_DRIFTED;
-        *ret_detail = one_page ? "one answer holds a row twice"
-                               : "rows came twice: they moved from one page to the next";
-    } else {
-        *ret_detail = missing > 0 ? "records that are known were not shown"
+    if (r > 0)
+        ret->covers = ret->proof = true;
+    else if (run->repeats > 0)
+        fail(ret, RUN_DRIFTED,
+             one_page ? "one answer holds a row twice"
+                      : "rows came twice: they moved from one page to the next");
+    else
+        ret->detail = missing > 0 ? "records that are known were not shown"
                       : strangers ? "there are rows of another time than was asked for"
                                   : "several pages, not yet read twice alike";
-    }
     return 0;
 }
 
-/* The first page of a window that has more is, by itself, all of what lies before its last row:
- * read in one instant, whatever moves later. Returns up to where, in whole seconds, or -1 when that
- * is nothing (a burst within one second) or the rows do not come in their order. */
-static int64_t whole_until(const struct sync_run *run, const struct page *page)
+/* What the page makes of the pass. */
+static int judge_page(struct sync *sync, const struct sync_run *before, struct sync_run *run,
+                      const struct page *page, struct taken *ret, struct error *err)
 {
-    int64_t last = run->from - SECOND, whole;
+    const char *drift = find_drift(before, page);
+    int64_t rows = run->rows_read - before->rows_read;
 
-    if (run->next_page > 1 || !page->has_next || page->n_records == 0)
-        return -1;
-    for (size_t i = 0; i < page->n_records; i++) {
-        if (page->records[i].created_at < last || page->records[i].created_at > run->to + SECOND)
-            return -1;
-        last = page->records[i].created_at;
-    }
-    /* By whichever of its two times the API goes. */
-    last = min64(last, page->records[page->n_records - 1].transacted_at);
-    whole = min64(timestamp_floor_second(last - 1), run->to);
-    return whole > run->from ? whole : -1;
+    *ret = (struct taken){0};
+    if (drift) /* one answer that contradicts itself cannot have drifted */
+        fail(ret, before->next_page == 1 ? RUN_FAILED : RUN_DRIFTED, drift);
+    else if (before->next_page > 1 && rows > 0 && run->repeats - before->repeats == rows)
+        fail(ret, RUN_FAILED, "a page holds nothing but rows of earlier pages");
+    else if (page->has_next && run->next_page >= MAX_PAGES)
+        fail(ret, RUN_FAILED, "the pages have no end");
+    else if (page->has_next)
+        run->next_page++;
+    else
+        return judge_pass(sync, run, count_strangers(before, page) > 0, ret, err);
+    return 0;
 }
 
 /* Stores the page and moves the cursor, in the caller's transaction. */
 static int take_page(struct sync *sync, struct sync_run *run, const struct page *page, long status,
-                     enum run_outcome *ret_outcome, bool *ret_ended, bool *ret_proof,
-                     int64_t *ret_vanished, const char **ret_detail, struct error *err)
+                     struct taken *ret, struct error *err)
 {
     const struct sync_run before = *run;
     int64_t now = clock_now(sync->clock);
-    const char *drift = find_drift(&before, page);
-    int64_t rows = (int64_t)(page->n_records + page->n_bad);
-    int64_t whole = whole_until(&before, page);
     int r;
 
     r = transactions_store(sync->ledger, run, page, sync->settings.unsettled, now, err);
     if (r < 0)
         return r;
-    *ret_ended = true;
-    *ret_proof = false;
     if (before.next_page == 1) {
-        run->page_rows = rows;
+        run->page_rows = run->rows_read;
         run->total = page->total;
     }
-    if (drift) {
-        /* One answer that contradicts itself cannot have drifted. */
-        *ret_outcome = before.next_page == 1 ? RUN_FAILED : RUN_DRIFTED;
-        *ret_detail = drift;
-        return end_without_coverage(sync, run, *ret_outcome, status, drift, err);
-    }
-    if (before.next_page > 1 && rows > 0 && run->repeats - before.repeats == rows) {
-        *ret_outcome = RUN_FAILED;
-        *ret_detail = "a page holds nothing but rows of earlier pages";
-        return end_without_coverage(sync, run, RUN_FAILED, status, *ret_detail, err);
-    }
-    if (whole >= 0) {
-        run->to = whole; /* the rest is the next gap */
-    } else if (page->has_next) {
-        if (run->next_page >= MAX_PAGES) {
-            *ret_outcome = RUN_FAILED;
-            *ret_detail = "the pages have no end";
-            return end_without_coverage(sync, run, RUN_FAILED, status, *ret_detail, err);
-        }
-        *ret_ended = false;
-        run->next_page++;
-        return sync_run_advance(sync->ledger, run, err);
-    }
-    r = judge_pass(sync, run, count_strangers(&before, page) > 0, ret_outcome, ret_proof,
-                   ret_detail, err);
-    if (r == 0 && *ret_outcome == RUN_COMPLETE)
-        r = transactions_note_missing(sync->ledger, run, now, ret_vanished, err);
+    r = judge_page(sync, &before, run, page, ret, err);
+    if (r == 0 && ret->ended && ret->outcome == RUN_COMPLETE)
+        r = transactions_note_missing(sync->ledger, run, now, &ret->vanished, err);
     if (r == 0)
         r = sync_run_advance(sync->ledger, run, err);
-    if (r == 0)
-        r = sync_run_end(sync->ledger, run, *ret_outcome, *ret_proof, now, status, *ret_detail,
+    if (r == 0 && ret->ended)
+        r = sync_run_end(sync->ledger, run, ret->outcome, ret->proof, now, status, ret->detail,
                          err);
-    if (r == 0 && *ret_proof)
-        r = coverage_add(sync->ledger, run, *ret_proof, err);
+    if (r == 0 && ret->covers)
+        r = coverage_add(sync->ledger, run, ret->proof, err);
     return r;
 }
 
@@ -741,25 +715,29 @@ static void adapt_chunk(struct lane *lane, const struct sync_run *run)
 }
 
 static void after_pass(struct sync *sync, struct lane *lane, const struct sync_run *run,
-                       enum run_outcome outcome, bool proof, const char *detail, int64_t now,
-                       struct sync_news *news)
+                       const struct taken *taken, struct sync_news *news)
 {
-    switch (outcome) {
+    int64_t now = clock_now(sync->clock);
+    bool again = run->from == lane->last_from && run->to == lane->last_to;
+
+    switch (taken->outcome) {
     case RUN_COMPLETE:
         news->pass_ended = true;
         lane->drifts = 0;
         adapt_chunk(lane, run);
-        /* What is not proven is not covered, and is asked again at once. */
-        lane->unproven = proof ? 0 : lane->unproven + 1;
+        /* A window of which too little is proved is asked again at once, for a while. */
+        lane->unproven = taken->proof || !again ? 0 : lane->unproven + 1;
+        lane->last_from = run->from;
+        lane->last_to = run->to;
         if (lane->unproven >= PATIENCE) {
             sync->tally.drifted = true;
-            say(sync, run, news, detail ? detail : "no two readings agree");
+            say(sync, run, news, taken->detail);
             block(sync, lane, run, now);
         }
         return;
     case RUN_DRIFTED:
         news->drifted = true;
-        say(sync, run, news, detail);
+        say(sync, run, news, taken->detail);
         if (++lane->drifts >= PATIENCE) {
             sync->tally.drifted = true;
             block(sync, lane, run, now);
@@ -768,7 +746,9 @@ static void after_pass(struct sync *sync, struct lane *lane, const struct sync_r
     case RUN_FAILED:
         news->not_understood = true;
         sync->tally.not_understood = true;
-        say(sync, run, news, detail);
+        say(sync, run, news, taken->detail);
+        if (run->next_page >= MAX_PAGES) /* that took long enough */
+            sync->failures = ONCE_MAX_FAILURES;
         block(sync, lane, run, now);
         return;
     }
@@ -778,15 +758,12 @@ static int answer_page(struct sync *sync, struct lane *lane, const struct sync_a
                        struct sync_news *news, struct error *err)
 {
     struct sync_run run = lane->run;
-    enum run_outcome outcome = RUN_COMPLETE;
-    const char *detail = NULL;
-    bool ended = false, proof = false;
+    struct taken taken = {0};
     int r;
 
     r = db_begin(sync->ledger, err);
     if (r == 0)
-        r = take_page(sync, &run, answer->page, answer->status, &outcome, &ended, &proof,
-                      &news->vanished, &detail, err);
+        r = take_page(sync, &run, answer->page, answer->status, &taken, err);
     if (r == 0)
         r = db_commit(sync->ledger, err);
     if (r < 0) {
@@ -796,16 +773,14 @@ static int answer_page(struct sync *sync, struct lane *lane, const struct sync_a
     news->stored = run.rows_read - lane->run.rows_read;
     news->new_records = run.rows_new - lane->run.rows_new;
     news->bad_records = run.rows_bad - lane->run.rows_bad;
+    news->vanished = taken.vanished;
     sync->tally.quarantined |= news->bad_records > 0;
     sync->api_failures = 0;
     sync->order_pages += run.purpose == PURPOSE_ORDER;
     sync->recent_pages += run.purpose == PURPOSE_RECENT;
-    if (ended) {
-        lane->run = (struct sync_run){0};
-        after_pass(sync, lane, &run, outcome, proof, detail, clock_now(sync->clock), news);
-    } else {
-        lane->run = run;
-    }
+    lane->run = taken.ended ? (struct sync_run){0} : run;
+    if (taken.ended)
+        after_pass(sync, lane, &run, &taken, news);
     return 0;
 }
 
@@ -835,20 +810,17 @@ static void answer_trouble(struct sync *sync, const struct sync_answer *answer,
 static int answer_nonsense(struct sync *sync, struct lane *lane, const struct sync_answer *answer,
                            struct sync_news *news, struct error *err)
 {
-    struct sync_run run = lane->run;
+    const struct sync_run run = lane->run;
+    struct taken taken;
     int r;
 
-    r = db_begin(sync->ledger, err);
-    if (r == 0)
-        r = end_without_coverage(sync, &run, RUN_FAILED, answer->status, answer->text, err);
-    if (r == 0)
-        r = db_commit(sync->ledger, err);
-    if (r < 0) {
-        db_rollback(sync->ledger);
+    fail(&taken, RUN_FAILED, answer->text);
+    r = sync_run_end(sync->ledger, &run, RUN_FAILED, false, clock_now(sync->clock), answer->status,
+                     answer->text, err);
+    if (r < 0)
         return r;
-    }
     lane->run = (struct sync_run){0};
-    after_pass(sync, lane, &run, RUN_FAILED, false, answer->text, clock_now(sync->clock), news);
+    after_pass(sync, lane, &run, &taken, news);
     return 0;
 }
 
@@ -925,8 +897,7 @@ int sync_get_progress(struct sync *sync, struct sync_progress *ret, struct error
     int r = 0;
 
     if (sync->edge >= 0)
-        r = add_gaps(sync, sync->origin, sync->edge, &(struct coverage_demand){.proof = true},
-                     &gaps, err);
+        r = add_gaps(sync, sync->origin, sync->edge, &(struct coverage_demand){0}, &gaps, err);
     for (size_t i = 0; i < gaps.n; i++)
         progress.history_left += gaps.items[i].to - gaps.items[i].from;
     if (r == 0)

@@ -9,7 +9,9 @@ int daemon_state_start(struct db *ledger, const char *version, int64_t rate_limi
                   "INSERT INTO daemon_state (id, pid, version, started_at, updated_at, rate_limit)"
                   " VALUES (1, ?1, ?2, ?3, ?3, ?4) ON CONFLICT (id) DO UPDATE SET pid = ?1,"
                   " version = ?2, started_at = ?3, updated_at = ?3, stopped_at = NULL,"
-                  " rate_limit = ?4",
+                  " rate_limit = ?4, cycle_began_at = NULL, cycle_ended_at = NULL,"
+                  " cycle_outcome = NULL, api_state = NULL, api_checked_at = NULL,"
+                  " vault_state = NULL",
                   "itTi", (int64_t)getpid(), version, now, rate_limit);
 }
 

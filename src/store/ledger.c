@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "core/email_hash.h"
+#include "store/backup.h"
 #include "store/migrate.h"
 
 struct ledger {
@@ -141,6 +142,24 @@ static int set_up_key(struct ledger *ledger, const char *ledger_path, struct err
     return 0;
 }
 
+/* A step of the schema is one transaction; the copy is for a person who wants the old program back.
+ * One that is there already is of an upgrade that did not come to its end. */
+static int keep_copy(struct db *db, const char *path, struct error *err)
+{
+    char suffix[32], copy[4096];
+    int64_t version;
+    int r;
+
+    r = db_value(db, &version, 0, err, "PRAGMA user_version", "");
+    if (r < 0 || version == 0 || version >= migrate_newest("ledger"))
+        return r;
+    snprintf(suffix, sizeof(suffix), ".schema-%lld", (long long)version);
+    r = path_with(path, suffix, copy, sizeof(copy), err);
+    if (r == 0)
+        r = backup_write(db, copy, err);
+    return r == -EEXIST ? 0 : r;
+}
+
 int ledger_open(const char *path, struct ledger **ret, struct error *err)
 {
     struct ledger *ledger = calloc(1, sizeof(*ledger));
@@ -152,6 +171,8 @@ int ledger_open(const char *path, struct ledger **ret, struct error *err)
     r = take_lock(path, &ledger->lock_fd, err);
     if (r == 0)
         r = db_open(path, DB_CREATE, 0, &ledger->db, err);
+    if (r == 0)
+        r = keep_copy(ledger->db, path, err);
     if (r == 0)
         r = migrate(ledger->db, "ledger", err);
     if (r == 0)

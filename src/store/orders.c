@@ -139,6 +139,8 @@ static int load_attempts(struct db *ledger, struct order_book *book, struct matc
     return 0;
 }
 
+/* Whoever said "not charged" spoke of what had been attempted until then: it is no leave to repeat
+ * an attempt made since. */
 static int load_resolution(struct db *ledger, struct order_book *book, size_t i, struct error *err)
 {
     struct match_order *order = &book->orders[i];
@@ -147,8 +149,12 @@ static int load_resolution(struct db *ledger, struct order_book *book, size_t i,
     int r;
 
     r = db_query(ledger, &stmt, err,
-                 "SELECT decision, transaction_id, note, decided_by FROM resolutions"
-                 " WHERE order_id = ? ORDER BY resolution_id DESC LIMIT 1",
+                 "SELECT decision, transaction_id, note, decided_by FROM resolutions r"
+                 " WHERE resolution_id = (SELECT max(resolution_id) FROM resolutions"
+                 "                        WHERE order_id = ?)"
+                 " AND (decision = 'charged'"
+                 "      OR NOT EXISTS (SELECT 1 FROM attempts a WHERE a.order_id = r.order_id"
+                 "                     AND a.attempted_at > r.decided_at))",
                  "t", order->id);
     if (r == 0)
         r = db_step(ledger, stmt, err);
@@ -458,11 +464,13 @@ int orders_add_evidence(struct db *ledger, int64_t verdict_id, int64_t run_id, s
                   verdict_id, run_id);
 }
 
+/* An order under review stays: without it, those that compete with it for a sale would seem to have
+ * it for themselves. */
 int orders_seal(struct db *ledger, int64_t before, struct error *err)
 {
     return db_run(ledger, err,
-                  "UPDATE orders SET sealed = 1 WHERE sealed = 0 AND verdict <> 'pending'"
-                  " AND last_attempt_at < ?",
+                  "UPDATE orders SET sealed = 1 WHERE sealed = 0"
+                  " AND verdict NOT IN ('pending', 'needs_review') AND last_attempt_at < ?",
                   "T", before);
 }
 

@@ -313,6 +313,19 @@ int report_orders(struct db *ledger, const char *verdict, int64_t limit,
     return r < 0 ? r : report_rows(ledger, stmt, sink, err);
 }
 
+int report_revisions(struct db *ledger, const char *verdict, int64_t limit,
+                     const struct report_sink *sink, struct error *err)
+{
+    struct db_stmt *stmt;
+    int r;
+
+    r = db_query(ledger, &stmt, err,
+                 "SELECT * FROM revisions WHERE ?1 IS NULL OR verdict = ?1"
+                 " ORDER BY decided_at DESC, order_id, revision DESC LIMIT ?2",
+                 "ti", verdict, limit < 0 ? (int64_t)-1 : limit);
+    return r < 0 ? r : report_rows(ledger, stmt, sink, err);
+}
+
 /* Lets the caller know whether there was a row. */
 struct counting {
     const struct report_sink *sink;

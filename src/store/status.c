@@ -1,10 +1,16 @@
 #include "store/status.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "core/interval.h"
 #include "core/rate_budget.h"
+#include "store/ledger.h"
+
+/* Longer than any wait that a cycle can need between two questions. */
+enum { CYCLE_MAX_MS = 15 * 60 * 1000 };
 
 static int read_state(struct db *db, struct status *s, struct error *err)
 {
@@ -128,6 +134,16 @@ static int read_rest(struct db *db, int64_t now, struct status *s, struct error 
     return 0;
 }
 
+static int read_grace(struct db *db, struct status *s, struct error *err)
+{
+    char grace[24];
+    int r = ledger_get_meta(db, "absence_grace_ms", grace, sizeof(grace), err);
+
+    if (r == 0 && *grace)
+        parse_int(grace, 0, INT64_MAX, &s->absence_grace);
+    return r;
+}
+
 int status_read(struct db *ledger, int64_t now, struct status *ret, struct error *err)
 {
     struct status s = {.started_at = -1,
@@ -140,7 +156,8 @@ int status_read(struct db *ledger, int64_t now, struct status *ret, struct error
                        .api_checked_at = -1,
                        .covered_from = -1,
                        .covered_to = -1,
-                       .proven_to = -1};
+                       .proven_to = -1,
+                       .absence_grace = -1};
     int r;
 
     r = read_state(ledger, &s, err);
@@ -150,8 +167,76 @@ int status_read(struct db *ledger, int64_t now, struct status *ret, struct error
         r = read_orders(ledger, &s, err);
     if (r == 0)
         r = read_rest(ledger, now, &s, err);
+    if (r == 0)
+        r = read_grace(ledger, &s, err);
     if (r < 0)
         return r;
     *ret = s;
     return 0;
+}
+
+bool status_is_late(const struct status *status, int64_t interval, int64_t now)
+{
+    return status->cycle_ended_at >= 0 &&
+           now - status->cycle_ended_at > CYCLE_MAX_MS + 2 * interval;
+}
+
+int status_read_lateness(struct db *ledger, struct status_lateness *ret, struct error *err)
+{
+    struct db_stmt *stmt;
+    int r;
+
+    r = db_query(ledger, &stmt, err, "SELECT p99_s, max_s FROM lateness", "");
+    if (r == 0)
+        r = db_step(ledger, stmt, err);
+    if (r < 0)
+        return r;
+    *ret = (struct status_lateness){-1, -1};
+    if (!db_is_null(stmt, 1))
+        *ret = (struct status_lateness){db_int(stmt, 0), db_int(stmt, 1)};
+    db_done(stmt);
+    return 0;
+}
+
+/* By the verdict's number, so that a growing ledger is not read again and again. */
+int status_count_revisions(struct db *ledger, struct status_revisions *counts, struct error *err)
+{
+    struct db_stmt *stmt;
+    int r;
+
+    r = db_query(ledger, &stmt, err,
+                 "SELECT coalesce(max(n.verdict_id), ?1), count(r.revision),"
+                 " coalesce(sum(r.critical), 0) FROM verdicts n LEFT JOIN revisions r"
+                 " ON r.order_id = n.order_id AND r.revision = n.revision WHERE n.verdict_id > ?1",
+                 "i", counts->seen);
+    if (r == 0)
+        r = db_step(ledger, stmt, err);
+    if (r < 0)
+        return r;
+    counts->seen = db_int(stmt, 0);
+    counts->all += db_int(stmt, 1);
+    counts->critical += db_int(stmt, 2);
+    db_done(stmt);
+    return 0;
+}
+
+int status_count_sessions(struct db *ledger, int64_t ret[REVOCATION_OUTCOMES], struct error *err)
+{
+    int64_t counts[REVOCATION_OUTCOMES] = {0};
+    struct db_stmt *stmt;
+    int r;
+
+    r = db_query(ledger, &stmt, err,
+                 "SELECT outcome, count(*) FROM session_revocations WHERE closed_at IS NOT NULL"
+                 " GROUP BY outcome",
+                 "");
+    if (r < 0)
+        return r;
+    while ((r = db_step(ledger, stmt, err)) > 0)
+        for (size_t i = 0; i < REVOCATION_OUTCOMES; i++)
+            if (strcmp(db_text(stmt, 0), revocation_outcome_name((enum revocation_outcome)i)) == 0)
+                counts[i] = db_int(stmt, 1);
+    if (r == 0)
+        memcpy(ret, counts, sizeof(counts));
+    return r;
 }

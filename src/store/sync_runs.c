@@ -73,10 +73,10 @@ int sync_run_advance(struct db *ledger, const struct sync_run *run, struct error
 {
     return db_run(ledger, err,
                   "UPDATE sync_runs SET next_page = ?2, rows_read = ?3, rows_new = ?4,"
-                  " rows_bad = ?5, page_rows = ?6, total = ?7, repeats = ?8, digest = ?9,"
-                  " window_to = ?10 WHERE run_id = ?1",
-                  "iiiiiNNitT", run->id, run->next_page, run->rows_read, run->rows_new,
-                  run->rows_bad, run->page_rows, run->total, run->repeats, run->digest, run->to);
+                  " rows_bad = ?5, page_rows = ?6, total = ?7, repeats = ?8, digest = ?9"
+                  " WHERE run_id = ?1",
+                  "iiiiiNNit", run->id, run->next_page, run->rows_read, run->rows_new,
+                  run->rows_bad, run->page_rows, run->total, run->repeats, run->digest);
 }
 
 int sync_run_end(struct db *ledger, const struct sync_run *run, enum run_outcome outcome,

@@ -139,12 +139,27 @@ static int store_bad(struct db *ledger, struct sync_run *run, const struct bad_r
     run->repeats += repeated;
     return db_run(ledger, err,
                   "INSERT INTO quarantine (digest, transaction_id, created_at, reason, run_id,"
-                  " window_from, window_to, page, first_seen_at, last_seen_at, raw)"
-                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)"
+                  " window_from, window_to, page, first_seen_at, last_seen_at, raw, transacted_at)"
+                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11)"
                   " ON CONFLICT (digest) DO UPDATE SET run_id = ?5, window_from = ?6,"
                   " window_to = ?7, page = ?8, last_seen_at = ?9",
-                  "teMtiTTiTt", bad->digest, bad->id, bad->has_time ? bad->created_at : (int64_t)-1,
-                  bad->reason, run->id, run->from, run->to, run->next_page, now, bad->raw);
+                  "teMtiTTiTtM", bad->digest, bad->id,
+                  bad->has_time ? bad->created_at : (int64_t)-1, bad->reason, run->id, run->from,
+                  run->to, run->next_page, now, bad->raw,
+                  bad->has_time ? bad->transacted_at : (int64_t)-1);
+}
+
+int transactions_quarantined(struct db *ledger, int64_t from, int64_t to, bool *ret,
+                             struct error *err)
+{
+    int64_t found;
+    int r = db_value(ledger, &found, 0, err,
+                     "SELECT 1 FROM quarantine WHERE transacted_at BETWEEN ? AND ? LIMIT 1", "TT",
+                     from, to);
+
+    if (r == 0)
+        *ret = found != 0;
+    return r;
 }
 
 int transactions_store(struct db *ledger, struct sync_run *run, const struct page *page,

@@ -67,6 +67,7 @@ class Staged(unittest.TestCase):
                            f"{PREFIX}/lib/tmpfiles.d/reconciled.conf": 0o644,
                            f"{PREFIX}/lib/systemd/catalog/reconciled.catalog": 0o644,
                            f"{PREFIX}/share/man/man5/reconciled.conf.5": 0o644,
+                           f"{PREFIX}/share/bash-completion/completions/reconctl": 0o644,
                            "etc/reconciled/reconciled.conf": 0o644,
                            "var/lib/reconciled/queue/queue.db": 0o660}.items():
             self.assertEqual(files.get(name), mode, name)

@@ -1,21 +1,21 @@
-"""An API that does not tell the truth. Whatever it says, the ledger claims nothing that is not so, no
-order is called 'not_charged' that was charged, and what is true comes in as soon as it is said."""
+"""An API that does not tell the truth. Whatever it says, the ledger claims nothing that is not so,
+no order is called 'not_charged' that was charged, and what is true comes in as soon as it is said."""
+import http.server
 import json
-import os
-import resource
-import signal
-import subprocess
+import threading
 import time
 import unittest
 
-from harness import (ago, after, environment, iso, now, program, record, sale_for, wait_until,
-                     BUILD)
-from test_sync import SyncCase, burst, spread
+from harness import (after, ago, iso, parse_time, program, record, sale_for, wait_until)
+from test_sync import PAY, QUICK, SyncCase, spread
 
 # An order of a minute ago is ripe: windows and grace are short.
 MATCH = {"before": "60s", "after": "20s", "absence_grace": "20s"}
-SANITIZED = b"__asan_init" in open(program("reconciled"), "rb").read() \
-    if os.path.exists(program("reconciled")) else False
+
+
+def is_sanitized():
+    with open(program("reconciled"), "rb") as file:
+        return b"__asan_init" in file.read()
 
 
 class LieCase(SyncCase):
@@ -26,7 +26,8 @@ class LieCase(SyncCase):
         """A sandbox in which order L-1 was charged (its sale is one of several) and L-2 was not,
         and their shop."""
         sandbox = self.start_sandbox()
-        sandbox.settings(**settings) if settings else None
+        if settings:
+            sandbox.settings(**settings)
         self.at = ago(minutes=5)
         sandbox.add(*spread(40, step=120), sale_for("L-1", self.at, amount="12.34"))
         shop = self.shop(sandbox)
@@ -65,7 +66,6 @@ class LieCase(SyncCase):
         return done
 
     def reconfigure(self, shop, **sections):
-        from test_sync import PAY, QUICK
         shop.config(match=MATCH, pay={**PAY, **sections.pop("pay", {})},
                     sync={**QUICK, **sections.pop("sync", {})}, **sections)
 
@@ -89,7 +89,8 @@ class NoPage(LieCase):
     """Answers that are no page."""
 
     def test_not_understood(self):
-        fine = record(ago(minutes=3))
+        sandbox, shop = self.world()
+        fine, other = (one["record"] for one in sandbox.records()[:2])
         lies = {
             "html": "<html><body>Service unavailable</body></html>",
             "empty body": "",
@@ -110,7 +111,7 @@ class NoPage(LieCase):
             "empty page promises more": page(has_next=True),
             "empty with a total": page(total=3),
             "fewer than the total": page(fine, total=3),
-            "more than the total": page(fine, record(ago(minutes=2)), total=1),
+            "more than the total": page(fine, other, total=1),
             "another page's number": page(page=2),
             "last of several pages": page(fine, page=1, totalPages=4),
             "two totals": page(total=0, totalCount=5),
@@ -118,7 +119,6 @@ class NoPage(LieCase):
             "not utf-8": {"hex": (b"\xff\xfe{}").hex()},
             "deep": "[" * 100000,
         }
-        sandbox, shop = self.world()
         for name, body in lies.items():
             with self.subTest(name):
                 sandbox.forget_answers()
@@ -129,13 +129,11 @@ class NoPage(LieCase):
                 self.assert_honest(shop, sandbox)
                 self.assertEqual(shop.verdict("L-2")["verdict"], "pending")
         sandbox.forget_answers()
-        # What came with the lies is not of this API: it goes by its time.
         self.once(shop)
-        self.assert_honest(shop, sandbox)
-        self.assertEqual(shop.verdict("L-1")["verdict"], "charged")
+        self.assert_truth(shop, sandbox)
 
     def test_truncated(self):
-        for length in (0, 1, 200, 5000):
+        for length in (0, 1, 40):
             with self.subTest(length=length):
                 self.lie_always(75, truncate=length)
 
@@ -144,7 +142,7 @@ class NoPage(LieCase):
         self.lie_always(76, body=text[:len(text) // 2])
 
     def test_cut_off_once(self):
-        self.lie_once(truncate=3000)
+        self.lie_once(truncate=40)
 
     def test_connection_closed(self):
         self.lie_always(75, close=True)
@@ -199,14 +197,10 @@ class Retries(LieCase):
                 sandbox.answer(path="/transQuery", status=429, **canned)
                 self.once(shop)
                 first, second = sandbox.requests("/transQuery")[:2]
-                gap = (self.at_of(second) - self.at_of(first)).total_seconds()
+                gap = (parse_time(second["at"]) - parse_time(first["at"])).total_seconds()
                 self.assertGreaterEqual(gap, 1.95)
                 self.assertLess(gap, 4)
                 self.assert_truth(shop, sandbox)
-
-    def at_of(self, request):
-        from harness import parse_time
-        return parse_time(request["at"])
 
     def test_429_for_ever_is_75(self):
         sandbox, shop = self.world()
@@ -219,6 +213,7 @@ class Retries(LieCase):
         sandbox.answer(path="/transQuery", status=500, times=2)
         daemon = shop.start()
         wait_until(lambda: (shop.verdict("L-2") or {}).get("verdict") == "not_charged", 15)
+        wait_until(lambda: shop.ledger("SELECT count(*) AS n FROM transactions")[0]["n"] == 41)
         self.assertEqual(shop.stop(daemon), 0)
         self.assertIn("it answers again", shop.log(daemon))
         self.assert_truth(shop, sandbox)
@@ -228,7 +223,8 @@ class Pages(LieCase):
     """Pages that do not go together."""
 
     def test_same_page_for_ever(self):
-        rows = [record(ago(minutes=3)) for _ in range(3)]
+        # Within the orders' windows: what lies before these rows is not there only by their word.
+        rows = [record(ago(minutes=3, seconds=50)) for _ in range(3)]
         sandbox, shop = self.world()
         sandbox.answer(path="/transQuery", times=0, body=page(*rows, has_next=True))
         done = shop.once()
@@ -251,12 +247,6 @@ class Pages(LieCase):
         """More and more new rows of one second."""
         sandbox, shop = self.world()
         at = ago(minutes=3).replace(microsecond=0)
-        sandbox.answer(*[], path="/transQuery", times=0, query={"page": "1"},
-                       body=page(record(at), has_next=True))
-        for number in range(2, 1003):
-            pass
-        import http.server
-        import threading
 
         class Endless(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -287,9 +277,11 @@ class Pages(LieCase):
         self.assert_honest(shop, sandbox)
 
     def test_one_row_in_the_place_of_another(self):
-        """The total is right and so is the number of rows, but one came twice and one is missing."""
+        """The total is right, the number of rows too, but one came twice and one is missing."""
         sandbox, shop = self.world()
-        rows = [one["record"] for one in sandbox.records()]
+        sandbox.add(*[record(after(self.at, seconds=n)) for n in range(5)])
+        rows = [one["record"] for one in sandbox.records()
+                if one["created_at"] >= iso(after(self.at, seconds=-60))]
         lie = [one for one in rows if one.get("metadata") is None]
         lie.append(lie[-1])
         sandbox.answer(path="/transQuery", body=page(*lie, total=len(lie)))
@@ -322,11 +314,15 @@ class Pages(LieCase):
 
     def test_descending_though_asked_ascending(self):
         sandbox, shop = self.world()
-        rows = [one["record"] for one in sandbox.records()][::-1]
-        for number in range(5):
-            part = rows[number * 10:number * 10 + 10]
+        self.reconfigure(shop, sync={"backfill": "40min"})
+        rows = [record(ago(minutes=10 + n)) for n in range(14)]
+        rows.insert(0, sale_for("L-1", self.at, amount="12.34"))
+        sandbox.remove()
+        sandbox.add(*rows)
+        for number in range(3):
+            part = rows[number * 5:number * 5 + 5]
             sandbox.answer(path="/transQuery", times=0, page=number + 1,
-                           body=page(*part, has_next=number < 4, total=len(rows)))
+                           body=page(*part, has_next=number < 2, total=len(rows)))
         done = shop.once()
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assert_truth(shop, sandbox)
@@ -335,12 +331,15 @@ class Pages(LieCase):
         """Records that were there cannot all be gone: an empty page is an error, not an absence."""
         sandbox, shop = self.world()
         self.once(shop)
-        shop.enqueue("L-3", amount="12.34", attempted_at=ago(seconds=45))
-        sandbox.add(sale_for("L-3", ago(seconds=40), amount="12.34"))
+        late = record(self.at)
+        sandbox.add(late)
         sandbox.answer(path="/transQuery", times=0, body=page())
-        shop.once()
-        self.assertNotEqual(shop.verdict("L-1")["verdict"], "not_charged")
-        self.assert_honest(shop, sandbox)
+        done = shop.once()
+        self.assertEqual(done.returncode, 76, done.stderr)
+        self.assertEqual(shop.verdict("L-1")["verdict"], "charged")
+        sandbox.forget_answers()
+        self.once(shop)
+        self.assert_truth(shop, sandbox)
 
 
 class Records(LieCase):
@@ -451,42 +450,35 @@ class Records(LieCase):
 
 
 class Size(LieCase):
-    def peak(self, shop):
-        """Runs one cycle; (exit code, stderr, peak of memory in MB)."""
-        child = subprocess.Popen(
-            [program("reconciled"), "--config", shop.config_path, "--once"], text=True,
-            env=environment(**shop.secrets), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        messages = child.stderr.read()
-        child.stderr.close()
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        from harness import check_stderr
-        check_stderr("reconciled", messages)
-        return child.returncode, messages, usage.ru_maxrss / 1024
+    def peak(self, shop, sandbox):
+        """The most memory that the daemon ever had, in MB, once it has met the answer twice."""
+        daemon = shop.start()
+        sandbox.forget_requests()
+        wait_until(lambda: len(sandbox.requests("/transQuery")) > 2, 30)
+        with open(f"/proc/{daemon.pid}/status", encoding="utf-8") as status:
+            [line] = [line for line in status if line.startswith("VmHWM")]
+        self.assertEqual(shop.stop(daemon), 0)
+        return int(line.split()[1]) / 1024
 
     def bounded(self, code, limit_mb, **canned):
         sandbox, shop = self.world()
+        self.reconfigure(shop, sync={"backfill": "10min"})
         sandbox.answer(path="/transQuery", times=0, **canned)
-        exit_code, messages, peak = self.peak(shop)
-        self.assertEqual(exit_code, code, messages)
+        self.once(shop, code)
         self.assertEqual(shop.ledger("SELECT * FROM sync_coverage"), [])
         self.assert_honest(shop, sandbox)
-        if not SANITIZED:
-            self.assertLess(peak, limit_mb)
+        if not is_sanitized(): # a sanitizer needs several times as much
+            self.assertLess(self.peak(shop, sandbox), limit_mb)
 
     def test_200_mb(self):
         self.bounded(76, 60, body={"repeat": "x" * 1024, "count": 200 * 1024})
 
     def test_16_mb_of_tiny_values(self):
         """Each costs a parser many times its size."""
-        for body in ("1,", "{},", "[],", '"",', '{"":[]},', "null,"):
+        for body in ("1,", "{},", '{"":[]},'):
             with self.subTest(body):
                 head = '{"transactions":['
                 self.bounded(76, 250, body=head + body * ((16 * 2**20 - 100) // len(body)) + "1]}")
-
-    def test_large_headers(self):
-        self.bounded(76, 60, body=page(), headers={"X-Filler": "x" * 30000, "X-More": "y" * 40000})
 
 
 if __name__ == "__main__":

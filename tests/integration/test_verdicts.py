@@ -5,7 +5,7 @@ import unittest
 
 from harness import Case, after, ago, iso, now, record, sale_for, wait_until
 
-ATTEMPT = {"minutes": 50}  # ago; the window of an order lies in the past then, and its grace is over
+ATTEMPT = {"minutes": 50}  # ago: the order's window lies in the past, and its grace is over
 
 
 class VerdictCase(Case):
@@ -223,8 +223,8 @@ class Identity(VerdictCase):
                    rule="identity")
 
     def test_email_alone_in_any_case(self):
-        self.alone({"billing_email": "JANE@Example.COM"}, self.sale(cardLastFour=None, cardBin=None),
-                   rule="identity")
+        self.alone({"billing_email": "JANE@Example.COM"},
+                   self.sale(cardLastFour=None, cardBin=None), rule="identity")
 
     def test_brand_in_another_case_contradicts_nothing(self):
         self.alone({"card_last_four": "4242", "card_brand": "VISA"}, self.sale(cardBrand="visa"),
@@ -862,6 +862,26 @@ class People(VerdictCase):
         self.settle(shop)
         self.expect(shop, "a", "charged", "person", sale)
         self.expect(shop, "b", "not_charged", "absence")
+
+    def test_decision_gives_no_leave_to_repeat_what_was_attempted_after_it(self):
+        shop = self.shop()
+        shop.enqueue("o", attempted_at=self.at)
+        self.sandbox.add(self.sale())
+        self.settle(shop)
+        self.resolve(shop, "o", "not_charged", "--note", "the sale is another's")
+        self.settle(shop)
+        self.expect(shop, "o", "not_charged", "person")
+        # An attempt from before the decision, told only now, is covered by it.
+        shop.enqueue("o", attempted_at=after(self.at, minutes=1))
+        self.settle(shop)
+        self.expect(shop, "o", "not_charged", "person")
+        # The app charges again, as it may, and again there is no answer.
+        shop.enqueue("o", attempted_at=now())
+        self.settle(shop)
+        self.expect(shop, "o", "pending")
+        self.resolve(shop, "o", "not_charged", "--note", "nor was this")
+        self.settle(shop)
+        self.expect(shop, "o", "not_charged", "person", reason="nor was this")
 
     def test_decision_and_order_may_come_in_any_order(self):
         shop = self.shop()

@@ -26,7 +26,8 @@ int64_t api_told_transacted(const struct sim *sim, const struct record *record)
     return told_time(sim, record->transacted);
 }
 
-/* --- a record as JSON --------------------------------------------------------------------------- */
+/* --- a record as JSON ---------------------------------------------------------------------------
+ */
 
 static void set(json_t *object, const char *name, const char *text)
 {
@@ -111,10 +112,10 @@ static json_t *record_json(const struct sim *sim, const struct record *r)
     if (r->tells_created)
         set_time(sim, object, "createdAt", r->created);
     set(object, "status",
-        r->declined                  ? "Declined"
-        : sim->now < r->settled_at   ? "PENDING"
-        : r->settled_at % 2 == 0     ? "settled"
-                                     : "");
+        r->declined                ? "Declined"
+        : sim->now < r->settled_at ? "PENDING"
+        : r->settled_at % 2 == 0   ? "settled"
+                                   : "");
     if (r->reference)
         set_reference(sim, object, sim->orders[r->order].id);
     if (r->original != NONE)
@@ -124,7 +125,8 @@ static json_t *record_json(const struct sim *sim, const struct record *r)
     return object;
 }
 
-/* --- a list --------------------------------------------------------------------------------------- */
+/* --- a list
+ * --------------------------------------------------------------------------------------- */
 
 struct listing {
     const struct record *items[MAX_RECORDS];
@@ -164,8 +166,8 @@ static char *envelop(const struct sim *sim, json_t *records, json_t *pagination)
         root = json_pack("{s:o, s:o}", "transactions", records, "pagination", pagination);
         break;
     case 1:
-        root = json_pack("{s:b, s:o, s:o}", "success", 1, "data", records, "pagination",
-                         pagination);
+        root =
+            json_pack("{s:b, s:o, s:o}", "success", 1, "data", records, "pagination", pagination);
         break;
     default:
         root = json_pack("{s:b, s:{s:o, s:o}}", "success", 1, "data", "transactions", records,

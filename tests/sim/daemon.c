@@ -1,7 +1,7 @@
 /* The daemon without its event loop: the same calls in the same order as src/daemon/manager.c, with
- * a transport that is a function call and a clock that the simulation sets. What src/remote/payapi.c
- * does between a question and its answer (retries, waits, rate budget) is repeated here; the answer's
- * bytes go through the real codec. */
+ * a transport that is a function call and a clock that the simulation sets. What
+ * src/remote/payapi.c does between a question and its answer (retries, waits, rate budget) is
+ * repeated here; the answer's bytes go through the real codec. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +13,13 @@
 #include "sim.h"
 #include "store/daemon_state.h"
 #include "store/intake.h"
+#include "store/permits.h"
 #include "store/queue.h"
 #include "store/transactions.h"
 
 enum { TICK_MS = 200, DATABASE_PAUSE_MS = 5000, MAX_THROTTLED = 5 };
+
+static const int64_t LEARN_FROM_MS = 30 * 86400000LL;
 
 static const char *const unsettled[] = {"pending", "declined", "failed", "error", NULL};
 static const char *const order_ref[] = {"/metadata/orderId", "/metadata/order_id", "/orderId",
@@ -46,6 +49,29 @@ static int64_t on_rate_wait(enum rate_priority priority, void *userdata)
     return rate_budget_wait(sim->daemon.budget, priority, sim->now);
 }
 
+static void learn_grace(struct sim *sim)
+{
+    struct daemon *d = &sim->daemon;
+    int64_t late = 0, grace = sim->params.match.absence_grace;
+    struct error err = {0};
+
+    if (sim->now < d->learn_at)
+        return;
+    d->learn_at = sim->now + HOUR;
+    expect(sim, transactions_lateness(ledger_db(d->ledger), sim->now - LEARN_FROM_MS, &late, &err),
+           "lateness", &err);
+    if (late > sim->params.match.late_watch)
+        late = sim->params.match.late_watch;
+    if (late > grace)
+        grace = timestamp_ceil_second(late);
+    if (grace == d->grace)
+        return;
+    story(sim, "daemon: waits %" PRId64 " s for records that come late", grace / SECOND);
+    d->grace = grace;
+    if (d->sync)
+        sync_set_grace(d->sync, grace);
+}
+
 void daemon_start(struct sim *sim)
 {
     struct daemon *d = &sim->daemon;
@@ -56,9 +82,13 @@ void daemon_start(struct sim *sim)
 
     settings.before = p->match.before;
     settings.after = p->match.after;
-    settings.absence_grace = p->match.absence_grace;
+    settings.page_size = p->page_size;
     settings.unsettled = unsettled;
-    *d = (struct daemon){.queue_version = -1, .undecided = true, .tick_at = sim->now};
+    *d = (struct daemon){.queue_version = -1,
+                         .undecided = true,
+                         .offers_stale = true,
+                         .tick_at = sim->now,
+                         .grace = p->match.absence_grace};
     r = ledger_open(sim->ledger_path, &d->ledger, &err);
     if (r == 0)
         r = queue_open(sim->queue_path, &d->queue, NULL, 0, &err);
@@ -77,6 +107,10 @@ void daemon_start(struct sim *sim)
     if (r == 0)
         r = daemon_state_start(ledger_db(d->ledger), "simulated", settings.requests_per_minute,
                                sim->now, &err);
+    if (r == 0) {
+        learn_grace(sim);
+        settings.absence_grace = d->grace;
+    }
     if (r == 0)
         r = sync_new(ledger_db(d->ledger), &sim->clock, &settings, on_rate_wait, sim, &d->sync,
                      &err);
@@ -108,6 +142,13 @@ static bool dies(struct sim *sim)
     return true;
 }
 
+static int on_leaving(const char *order_id, void *userdata, struct error *err)
+{
+    const struct sim *sim = userdata;
+
+    return permits_withdraw(sim->daemon.queue, order_id, err);
+}
+
 static void on_verdict(const struct verdict_change *change, void *userdata)
 {
     struct sim *sim = userdata;
@@ -115,26 +156,45 @@ static void on_verdict(const struct verdict_change *change, void *userdata)
     story(sim, "verdict: %s %s -> %s%s%s %s: %s", change->order_id, verdict_name(change->from),
           verdict_name(change->to), *change->transaction_id ? " by " : "", change->transaction_id,
           rule_name(change->rule), change->reason);
+    sim->daemon.offers_stale = true;
     sim->report.counts.verdicts++;
     sim->report.counts.revisions += change->revision > 1;
     check_verdict(sim, change);
     world_hear(sim, change);
 }
 
+static void refresh_offers(struct sim *sim)
+{
+    struct daemon *d = &sim->daemon;
+    struct error err = {0};
+
+    if (!d->offers_stale)
+        return;
+    expect(sim, permits_refresh(ledger_db(d->ledger), d->queue, sim->now, &err), "offers", &err);
+    d->offers_stale = false;
+}
+
 static void decide(struct sim *sim)
 {
     struct daemon *d = &sim->daemon;
+    const struct reconcile_listener listener = {on_leaving, on_verdict, sim};
+    struct match_settings settings = sim->params.match;
     struct error err = {0};
     int64_t before = sim->report.counts.verdicts;
 
     if (!d->undecided)
         return;
-    expect(sim,
-           reconcile_run(ledger_db(d->ledger), &sim->params.match, sim->now, on_verdict, sim, &err),
+    settings.absence_grace = d->grace;
+    expect(sim, reconcile_run(ledger_db(d->ledger), &settings, sim->now, &listener, &err),
            "matching", &err);
     if (sim->report.counts.verdicts != before)
         check_uniqueness(sim);
+    expect(sim,
+           db_value(ledger_db(d->ledger), &d->n_sealed, 0, &err,
+                    "SELECT count(*) FROM orders WHERE sealed = 1", ""),
+           "counting", &err);
     d->undecided = false;
+    refresh_offers(sim);
 }
 
 static void take_in(struct sim *sim)
@@ -156,7 +216,7 @@ static void take_in(struct sim *sim)
         for (int k = 0; k < sim->orders[i].n_attempts; k++)
             sim->orders[i].attempts[k].taken = sim->orders[i].attempts[k].queued;
     if (counts.attempts || counts.claims)
-        d->undecided = true;
+        d->undecided = d->offers_stale = true;
     if (counts.attempts)
         d->sync_wake_at = 0;
     d->queue_version = version;
@@ -174,10 +234,12 @@ static void pump_sync(struct sim *sim)
         return;
     r = sync_next(d->sync, &d->question, &wait, &err);
     expect(sim, r, "the next question", &err);
-    if (sync_take_cycle_end(d->sync, &outcome))
+    if (sync_take_cycle_end(d->sync, &outcome)) {
         d->undecided = true;
+        learn_grace(sim);
+    }
     if (r <= 0) {
-        d->sync_wake_at = r < 0          ? sim->now + DATABASE_PAUSE_MS
+        d->sync_wake_at = r < 0           ? sim->now + DATABASE_PAUSE_MS
                           : wait == NEVER ? NEVER
                                           : sim->now + wait;
         if (r == 0 && wait <= 0)
@@ -200,11 +262,21 @@ static void pump(struct sim *sim)
     pump_sync(sim);
     if (dies(sim))
         return;
-    d->tick_at = d->undecided || d->request != REQUEST_NONE ? sim->now + 5 * TICK_MS
-                                                            : d->sync_wake_at;
+    d->tick_at = d->undecided                 ? sim->now + TICK_MS
+                 : d->request != REQUEST_NONE ? NEVER
+                                              : d->sync_wake_at;
 }
 
-/* --- the way to the API and back ------------------------------------------------------------------ */
+void daemon_notice(struct sim *sim)
+{
+    int64_t at = sim->now + rng_between(&sim->rng, 1, TICK_MS);
+
+    if (at < sim->daemon.tick_at)
+        sim->daemon.tick_at = at;
+}
+
+/* --- the way to the API and back
+ * ------------------------------------------------------------------ */
 
 static void give_answer(struct sim *sim, const struct sync_answer *answer)
 {
@@ -225,7 +297,7 @@ static void give_answer(struct sim *sim, const struct sync_answer *answer)
         sim->report.counts.passes++;
         check_pass(sim, &d->question);
     }
-    if (news.new_records || news.pass_ended)
+    if (news.new_records || news.pass_ended || news.vanished)
         d->undecided = true;
     d->request = REQUEST_NONE;
     d->sync_wake_at = 0;
@@ -314,6 +386,7 @@ static void send_request(struct sim *sim)
     if (rate_budget_used(d->budget, sim->now) > sim->params.sync.requests_per_minute)
         fail(sim, "more requests in a minute than allowed");
     sim->report.counts.requests++;
+    sim->quiet_requests += sim->now > quiet_at(sim) - sim->params.sync.deep_interval;
     d->request = REQUEST_SENT;
     d->request_at = sim->now + rng_between(&sim->rng, 5, 400);
     if (rng_chance(&sim->rng, 10))

@@ -15,8 +15,8 @@ static unsigned some(struct rng *rng, unsigned from, unsigned to)
 static void draw_base(struct params *p, struct rng *rng)
 {
     *p = (struct params){
-        .sync = {.interval = between(rng, 120, 300) * SECOND,
-                 .fast_interval = between(rng, 20, 60) * SECOND,
+        .sync = {.interval = between(rng, 150, 400) * SECOND,
+                 .fast_interval = between(rng, 30, 90) * SECOND,
                  .overlap = between(rng, 20, 60) * MINUTE,
                  .deep_interval = between(rng, 40, 90) * MINUTE,
                  .edge_lag = between(rng, 1, 10) * SECOND,
@@ -117,7 +117,7 @@ static void late(struct params *p, struct rng *rng)
 static void very_late(struct params *p, struct rng *rng)
 {
     p->tail = some(rng, 100, 400);
-    p->tail_lateness = (struct span){p->match.absence_grace, 4 * HOUR};
+    p->tail_lateness = (struct span){p->match.absence_grace, 2 * HOUR};
     p->references = rng_chance(rng, 300) ? 500 : 0;
 }
 
@@ -226,9 +226,9 @@ static void short_watch(struct params *p, struct rng *rng)
 static void everything(struct params *p, struct rng *rng)
 {
     static void (*const shapes[])(struct params *, struct rng *) = {
-        with_references, anonymous, lookalikes,  claims_late, late,     very_late, skewed,
-        drifting,        faulty,    cut_off,     withholding, odd_records, restarts,
-        reversals,       impatient, rationed};
+        with_references, anonymous, lookalikes, claims_late, late,        very_late,
+        skewed,          drifting,  faulty,     cut_off,     withholding, odd_records,
+        restarts,        reversals, impatient,  rationed};
 
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
         if (rng_chance(rng, 250))

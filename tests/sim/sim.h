@@ -1,6 +1,6 @@
 /* A simulated world around the program: customers, a shop and its app, the Pay API with its faults,
- * and the daemon's real parts (sync, intake, matching, both databases) under a clock that jumps from
- * event to event. Everything that happens follows from the seed.
+ * and the daemon's real parts (sync, intake, matching, both databases) under a clock that jumps
+ * from event to event. Everything that happens follows from the seed.
  *
  * "True time" is the daemon's; the app's and the API's clocks are off by a constant. Truth (who was
  * charged by which sale) is known to the world alone; the invariants compare what the ledger says
@@ -51,8 +51,8 @@ struct params {
     unsigned page_size, retries;
 
     unsigned customers, cards, orders, prices;
-    int64_t history;  /* the shop is open this long before the daemon first starts, */
-    int64_t open_for; /* and this long after */
+    int64_t history;           /* the shop is open this long before the daemon first starts, */
+    int64_t open_for;          /* and this long after */
     unsigned in_pairs;         /* an order has a twin: same customer and price, minutes later */
     unsigned unknown, charged; /* cardSale times out; and then the card is charged nevertheless */
     unsigned declined;
@@ -107,6 +107,7 @@ struct attempt {
     struct plastic card;
     struct plastic told; /* what the app says of the card; empty: nothing */
     enum outcome outcome;
+    bool by_leave;      /* made because the ledger said that it is safe */
     bool queued, taken; /* written to the queue; taken from it by the daemon */
     int sale;           /* record, or NONE */
 };
@@ -127,10 +128,10 @@ struct order {
     char amount[32];
     struct attempt attempts[MAX_ATTEMPTS];
     int n_attempts;
-    bool doubtful;  /* the app has asked about it */
-    bool forgone;   /* the app does not try again */
-    bool recorded;  /* answers[METHOD_LEDGER] is final */
-    bool late_excused; /* not_charged was said before the API showed the charge */
+    bool doubtful;       /* the app has asked about it */
+    bool forgone;        /* the app does not try again */
+    bool recorded;       /* answers[METHOD_LEDGER] is final */
+    struct answer heard; /* the latest verdict */
     struct answer answers[METHOD_COUNT];
     bool charged_first; /* the first attempt charged the card */
 };
@@ -181,11 +182,11 @@ struct event {
 
 struct counts {
     int64_t seeds, hours, passes, requests, restarts, verdicts, revisions;
-    int64_t late;     /* not_charged, and the charge was shown only after the evidence */
-    int64_t withheld; /* not_charged, and the API left the charge out of its answer */
-    int64_t early;    /* another's sale, when that other's order or claim was not in yet */
-    int64_t lookalike; /* another's sale, though nothing in the ledger could tell */
-    int64_t swapped;   /* likewise, but the order was charged too, by an equal sale */
+    int64_t late;           /* not_charged, and the charge was shown only after the evidence */
+    int64_t withheld;       /* not_charged, and the API left the charge out of its answer */
+    int64_t early;          /* another's sale, when that other's order or claim was not in yet */
+    int64_t lookalike;      /* another's sale, though nothing in the ledger could tell */
+    int64_t swapped;        /* likewise, but the order was charged too, by an equal sale */
     int64_t double_charges; /* a charge, after leave was given, of an order that had one */
 };
 
@@ -217,6 +218,10 @@ struct daemon {
     int64_t sync_wake_at, tick_at;
     int64_t queue_version;
     bool undecided;
+    bool offers_stale;
+    int64_t grace; /* the configured one, or a longer one that was learned */
+    int64_t learn_at;
+    int64_t n_sealed; /* after the last matching */
 
     enum { REQUEST_NONE, REQUEST_WAITS, REQUEST_SENT, REQUEST_SERVED } request;
     int64_t request_at; /* its next step */
@@ -245,8 +250,9 @@ struct sim {
     struct record records[MAX_RECORDS];
     int n_records;
     int64_t app_offset, api_offset;
-    int64_t fine_from;   /* no faults from here on */
-    int64_t last_change; /* of anything that the API shows */
+    int64_t fine_from;      /* no faults from here on */
+    int64_t last_change;    /* of anything that the API shows */
+    int64_t quiet_requests; /* made when everything was long decided */
     struct interval outages[MAX_OUTAGES];
     int n_outages;
     bool seconds_only, whole_last_second, numbers;
@@ -265,10 +271,13 @@ struct sim {
 void fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void story(const struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int64_t draw(struct sim *sim, struct span span);
+/* When everything that happened has been read and decided. */
+int64_t quiet_at(const struct sim *sim);
 
-/* --- world.c: customers, shop, app, truth ------------------------------------------------------- */
+/* --- world.c: customers, shop, app, truth -------------------------------------------------------
+ */
 
-int schedule(struct sim *sim, int64_t at, enum event_kind kind, int a, int b);
+void schedule(struct sim *sim, int64_t at, enum event_kind kind, int a, int b);
 void world_begin(struct sim *sim);
 /* Makes the next event happen. */
 void world_step(struct sim *sim);
@@ -287,7 +296,8 @@ int64_t api_settled_since(const struct record *record);
 int64_t api_told_transacted(const struct sim *sim, const struct record *record);
 void api_serve(struct sim *sim, const struct sync_question *question, struct reply *ret);
 
-/* --- daemon.c ----------------------------------------------------------------------------------- */
+/* --- daemon.c -----------------------------------------------------------------------------------
+ */
 
 void daemon_start(struct sim *sim);
 void daemon_stop(struct sim *sim);
@@ -296,8 +306,11 @@ bool daemon_is_up(const struct sim *sim);
 int64_t daemon_next_at(const struct sim *sim);
 void daemon_step(struct sim *sim);
 struct db *daemon_ledger(const struct sim *sim);
+/* The queue was written to; the daemon notices within its tick. */
+void daemon_notice(struct sim *sim);
 
-/* --- invariants.c ------------------------------------------------------------------------------- */
+/* --- invariants.c -------------------------------------------------------------------------------
+ */
 
 void check_verdict(struct sim *sim, const struct verdict_change *change);
 /* Before the app charges again. */
@@ -306,7 +319,8 @@ void check_pass(struct sim *sim, const struct sync_question *question);
 void check_uniqueness(struct sim *sim);
 void check_end(struct sim *sim);
 
-/* --- report.c ----------------------------------------------------------------------------------- */
+/* --- report.c -----------------------------------------------------------------------------------
+ */
 
 /* What the vendor page's recipe says, at the moment when the app learns of the failure. */
 void recipes_answer(struct sim *sim, int order);

@@ -6,16 +6,18 @@
 
 #include "core/timestamp.h"
 #include "sim.h"
+#include "store/permits.h"
 #include "store/queue.h"
 
-/* --- events ------------------------------------------------------------------------------------- */
+/* --- events -------------------------------------------------------------------------------------
+ */
 
 static bool sooner(const struct event *a, const struct event *b)
 {
     return a->at != b->at ? a->at < b->at : a->sequence < b->sequence;
 }
 
-int schedule(struct sim *sim, int64_t at, enum event_kind kind, int a, int b)
+void schedule(struct sim *sim, int64_t at, enum event_kind kind, int a, int b)
 {
     struct event event = {.at = at, .sequence = sim->sequence++, .kind = kind, .a = a, .b = b};
     size_t i;
@@ -32,7 +34,6 @@ int schedule(struct sim *sim, int64_t at, enum event_kind kind, int a, int b)
     for (i = sim->n_events++; i > 0 && sooner(&event, &sim->events[(i - 1) / 2]); i = (i - 1) / 2)
         sim->events[i] = sim->events[(i - 1) / 2];
     sim->events[i] = event;
-    return 0;
 }
 
 static struct event take_event(struct sim *sim)
@@ -52,7 +53,8 @@ static struct event take_event(struct sim *sim)
     return first;
 }
 
-/* --- records: the truth ------------------------------------------------------------------------- */
+/* --- records: the truth -------------------------------------------------------------------------
+ */
 
 bool record_reversed(const struct record *record)
 {
@@ -65,7 +67,8 @@ static void note_change(struct sim *sim, int64_t at)
         sim->last_change = at;
 }
 
-/* Of each detail that is known, so much is told. The brand and the e-mail in any case of letters. */
+/* Of each detail that is known, so much is told. The brand and the e-mail in any case of letters.
+ */
 static void tell(struct sim *sim, const struct plastic *card, unsigned chance, struct plastic *ret)
 {
     *ret = (struct plastic){0};
@@ -145,12 +148,10 @@ static void charge(struct sim *sim, int order, int attempt)
     int i = sim->n_records;
     struct record *r;
 
-    for (int k = 0; k < i; k++) {
-        r = &sim->records[k];
-        if (r->kind == RECORD_SALE && r->order == order && !r->declined && !record_reversed(r) &&
-            rng_chance(&sim->rng, 1000))
+    for (int k = 0; k < attempt; k++)
+        if (o->attempts[attempt].by_leave && o->attempts[k].sale != NONE &&
+            !record_reversed(&sim->records[o->attempts[k].sale]))
             sim->report.counts.double_charges++;
-    }
     r = add_record(sim, RECORD_SALE, order, attempt, o->minor + extra);
     r->extra = extra;
     o->attempts[attempt].sale = i;
@@ -201,9 +202,10 @@ int world_find_record(const struct sim *sim, const char *id)
     return i < sim->n_records && strcmp(sim->records[i].id, id) == 0 ? i : NONE;
 }
 
-/* --- attempts ----------------------------------------------------------------------------------- */
+/* --- attempts -----------------------------------------------------------------------------------
+ */
 
-static void attempt_order(struct sim *sim, int order)
+static void attempt_order(struct sim *sim, int order, bool by_leave)
 {
     const struct params *p = &sim->params;
     struct order *o = &sim->orders[order];
@@ -213,7 +215,8 @@ static void attempt_order(struct sim *sim, int order)
     if (k == MAX_ATTEMPTS)
         return;
     o->n_attempts++;
-    *a = (struct attempt){.at = sim->now, .told_at = sim->now + sim->app_offset, .sale = NONE};
+    *a = (struct attempt){
+        .at = sim->now, .told_at = sim->now + sim->app_offset, .by_leave = by_leave, .sale = NONE};
     if (rng_chance(&sim->rng, 200))
         a->told_at = timestamp_floor_second(a->told_at);
     /* A further attempt may be by another card. */
@@ -239,7 +242,9 @@ static void attempt_order(struct sim *sim, int order)
     }
     story(sim, "    %s attempt %d: %s %s, card %s%s", o->id, k + 1, o->amount, o->currency,
           a->card.last_four,
-          a->outcome == OUTCOME_OK ? "" : a->outcome == OUTCOME_DECLINED ? ", declined" : ", 5xx");
+          a->outcome == OUTCOME_OK         ? ""
+          : a->outcome == OUTCOME_DECLINED ? ", declined"
+                                           : ", 5xx");
 }
 
 static int64_t delay(struct sim *sim, struct span span)
@@ -276,7 +281,8 @@ static void learn(struct sim *sim, int order, int attempt)
     }
 }
 
-/* --- the app ------------------------------------------------------------------------------------ */
+/* --- the app ------------------------------------------------------------------------------------
+ */
 
 static void enqueue(struct sim *sim, int order, int attempt)
 {
@@ -301,6 +307,7 @@ static void enqueue(struct sim *sim, int order, int attempt)
                         &err) < 0)
         fail(sim, "the queue refuses %s: %s", o->id, err.text);
     a->queued = true;
+    daemon_notice(sim);
     story(sim, "    the app enqueues %s (attempt %d at %s)", o->id, attempt + 1, at);
     if (attempt > 0)
         schedule(sim, sim->now + rng_between(&sim->rng, SECOND, 20 * MINUTE), EVENT_LOOK, order, 0);
@@ -313,6 +320,7 @@ static void report_claim(struct sim *sim, int sale)
     if (queue_add_claim(sim->app_queue, sim->records[sale].id,
                         sim->orders[sim->records[sale].order].id, &err) < 0)
         fail(sim, "the queue refuses a claim: %s", err.text);
+    daemon_notice(sim);
     story(sim, "    the app claims %s for %s", sim->records[sale].id,
           sim->orders[sim->records[sale].order].id);
 }
@@ -324,35 +332,47 @@ static bool outcome_awaited(const struct sim *sim, const struct order *o)
     return sim->now < last->at + 31 * SECOND || (last->outcome == OUTCOME_UNKNOWN && !last->queued);
 }
 
-/* The app tries again when, and only when, it is told that this is safe. */
+/* The permit's time is the machine's; here it must be that of the simulation. */
+static int take_permit(struct sim *sim, const char *order_id)
+{
+    struct error err = {0};
+    int r = permit_take(sim->app_queue, order_id, "the app", &err);
+
+    if (r == PERMIT_TAKEN &&
+        db_run(sim->app_queue, &err, "UPDATE permits SET taken_at = ?2 WHERE order_id = ?1", "tT",
+               order_id, sim->now + sim->app_offset) < 0)
+        r = -1;
+    if (r < 0)
+        fail(sim, "the permit for %s: %s", order_id, err.text);
+    return r;
+}
+
+/* The app tries again when, and only when, it is given leave. */
 static void look(struct sim *sim, int order)
 {
     struct order *o = &sim->orders[order];
-    int64_t safe = 0;
 
     if (o->forgone || o->n_attempts == MAX_ATTEMPTS ||
         o->attempts[o->n_attempts - 1].outcome == OUTCOME_OK)
         return;
-    if (!daemon_is_up(sim) || outcome_awaited(sim, o) ||
-        queue_has_order(sim->app_queue, o->id, NULL) != 0) {
+    if (outcome_awaited(sim, o)) {
         schedule(sim, sim->now + 30 * SECOND, EVENT_LOOK, order, 0);
         return;
     }
-    if (db_value(daemon_ledger(sim), &safe, 0, NULL,
-                 "SELECT safe_to_retry FROM order_status WHERE order_id = ?", "t", o->id) < 0)
-        fail(sim, "order_status cannot be read");
-    if (!safe)
+    if (take_permit(sim, o->id) != PERMIT_TAKEN)
         return;
     check_leave(sim, order);
     report_first_attempt(sim, order);
     story(sim, "    the app has leave to charge %s again", o->id);
-    attempt_order(sim, order);
+    attempt_order(sim, order, true);
 }
 
 void world_hear(struct sim *sim, const struct verdict_change *change)
 {
     int order = world_find_order(sim, change->order_id);
 
+    sim->orders[order].heard =
+        (struct answer){change->to, world_find_record(sim, change->transaction_id)};
     if (!verdict_safe_to_retry(change->to) || sim->orders[order].forgone)
         return;
     sim->orders[order].forgone = !rng_chance(&sim->rng, sim->params.retries_when_safe);
@@ -368,7 +388,8 @@ int world_find_order(const struct sim *sim, const char *id)
     return i;
 }
 
-/* --- beginning ---------------------------------------------------------------------------------- */
+/* --- beginning ----------------------------------------------------------------------------------
+ */
 
 static void make_cards(struct sim *sim)
 {
@@ -378,8 +399,7 @@ static void make_cards(struct sim *sim)
         struct plastic *card = &sim->cards[i];
 
         /* Different cards may well end in the same four digits. */
-        snprintf(card->last_four, sizeof(card->last_four), "%04u",
-                 rng_below(&sim->rng, 8) * 1111);
+        snprintf(card->last_four, sizeof(card->last_four), "%04u", rng_below(&sim->rng, 8) * 1111);
         snprintf(card->brand, sizeof(card->brand), "%s", brands[rng_below(&sim->rng, 3)]);
         snprintf(card->bin, sizeof(card->bin), "4%07u", 10 * i + rng_below(&sim->rng, 10));
         snprintf(card->email, sizeof(card->email), "customer%u@example.com", i);
@@ -406,8 +426,8 @@ static void make_order(struct sim *sim, int i, int64_t closes)
     }
     snprintf(o->id, sizeof(o->id), "O%03d", i);
     memcpy(o->currency, yen ? "JPY" : "USD", 4);
-    money_format((struct money){.minor = o->minor, .currency = {o->currency[0], o->currency[1],
-                                                                o->currency[2]}},
+    money_format((struct money){.minor = o->minor,
+                                .currency = {o->currency[0], o->currency[1], o->currency[2]}},
                  o->amount);
     for (int m = 0; m < METHOD_COUNT; m++)
         o->answers[m].record = NONE;
@@ -451,7 +471,7 @@ void world_step(struct sim *sim)
     case EVENT_ATTEMPT:
         if (event.b)
             report_first_attempt(sim, event.a);
-        attempt_order(sim, event.a);
+        attempt_order(sim, event.a, false);
         break;
     case EVENT_CHARGE:
         charge(sim, event.a, event.b);

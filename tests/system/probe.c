@@ -319,7 +319,7 @@ static bool reads_locale(void)
 
 static bool reads_certificates(void)
 {
-    return access("/etc/ssl", R_OK | X_OK) == 0;
+    return access("/etc/ssl/certs/ca-certificates.crt", R_OK) == 0;
 }
 
 static bool locks_memory(void)

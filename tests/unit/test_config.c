@@ -240,7 +240,7 @@ static void test_every_key_reaches_its_place(void **state)
            "deep_overlap = 114\ndeep_interval = 115\nedge_lag = 116\n"
            "[match]\nbefore = 117\nafter = 118\nabsence_grace = 119\nlate_watch = 120\n"
            "accept_amount_only = on\nclaims = complete\norder_ref = /a\noriginal_ref = /b\n"
-           "unsettled = c\n[sessions]\nidle_timeout = 121\n");
+           "unsettled = c\n[sessions]\nidle_timeout = 121\n[metrics]\npath = /m.prom\n");
     assert_string_equal(config->merchant_id, "m");
     assert_string_equal(config->pay_url, "https://p");
     assert_int_equal(config->pay_timeout, 101000);
@@ -275,6 +275,7 @@ static void test_every_key_reaches_its_place(void **state)
     assert_list(&config->match_original_ref, (const char *[]){"/b", NULL});
     assert_list(&config->match_unsettled, (const char *[]){"c", NULL});
     assert_int_equal(config->sessions_idle_timeout, 121000);
+    assert_string_equal(config->metrics_path, "/m.prom");
 }
 
 /* Whatever --show-keys prints as a default can be written in the file. */
@@ -290,13 +291,14 @@ static void test_defaults_can_be_written(void **state)
                               key->name, key->fallback);
         assert_true(n < sizeof(text));
     }
-    assert_int_equal(keys, 33);
+    assert_int_equal(keys, 34);
     assert_null(config_key(keys + 1));
     put("reconciled.conf", text);
     assert_int_equal(load(CONFIG_PATHS), 0);
     assert_null(config->pay_url);
     assert_string_equal(config->merchant_id, "merchant-1");
     assert_string_equal(config->queue_path, "/var/lib/reconciled/queue/queue.db");
+    assert_null(config->metrics_path);
 }
 
 /* --- the file's form ------------------------------------------------------------ */
@@ -328,7 +330,7 @@ static void test_form_that_is_refused(void **state)
            "reconciled.conf:1: \"url\" stands before the first [section]");
     refuse(URL "[Pay]\n",
            "reconciled.conf:3: unknown section \"Pay\": there are merchant, pay, vault, ledger, "
-           "queue, sync, match, sessions");
+           "queue, sync, match, sessions, metrics");
     refuse(URL "[sync]\n\nintervall = 5s\n",
            "reconciled.conf:5: unknown key \"intervall\": [sync] has interval, fast_interval, "
            "backfill, overlap, deep_overlap, deep_interval, edge_lag");
@@ -1006,7 +1008,7 @@ static void accept_sample(bool all)
         assert_true(n < sizeof(text));
     }
     fclose(sample);
-    assert_int_equal(keys, 33);
+    assert_int_equal(keys, 34);
     accept(text);
     assert_string_equal(config->pay_url, "https://pay.example.com");
     assert_null(config->vault_url);

@@ -37,7 +37,7 @@ static void every_entry_is_complete(void **state)
         assert_true(n <= VERB_MAX_ARGUMENTS && verb->required <= n);
         assert_true(count_options(verb->options) <= VERB_MAX_OPTIONS);
         for (const struct verb_option *option = verb->options; option->name; option++)
-            assert_true(option->value && *option->value && option->help && *option->help);
+            assert_true((!option->value || *option->value) && option->help && *option->help);
     }
 }
 
@@ -64,8 +64,8 @@ static void every_verb_of_the_product_is_there(void **state)
 {
     static const char *const names[] = {"enqueue",     "claim",   "session add", "session seen",
                                         "session end", "verdict", "wait",        "orders",
-                                        "report",      "permit", "resolve", "explain",     "status",
-                                        "sync",        "doctor",  "backup"};
+                                        "report",      "permit",  "resolve",     "explain",
+                                        "status",      "sync",    "doctor",      "backup"};
     size_t n = 0;
 
     (void)state;
@@ -155,6 +155,27 @@ static void help_needs_nothing_else(void **state)
     assert_true(args.version);
 }
 
+static void flags_take_no_value(void **state)
+{
+    struct args args;
+    struct error err;
+
+    (void)state;
+    assert_int_equal(parse("orders --revised --limit 3", &args, NULL), 0);
+    assert_non_null(args_option(&args, "revised"));
+    assert_string_equal(args_option(&args, "limit"), "3");
+    assert_int_equal(parse("orders --limit 3", &args, NULL), 0);
+    assert_null(args_option(&args, "revised"));
+    assert_int_equal(parse("orders --revised", &args, NULL), 0); /* the last word, too */
+    assert_non_null(args_option(&args, "revised"));
+    assert_int_equal(parse("orders --revised=1", &args, &err), -EINVAL);
+    assert_string_equal(err.text, "--revised takes no value");
+    assert_int_equal(parse("orders --revised --revised", &args, &err), -EINVAL);
+    assert_string_equal(err.text, "--revised is given twice");
+    assert_int_equal(parse("orders --revised yes", &args, &err), -EINVAL);
+    assert_string_equal(err.text, "yes: one argument too many");
+}
+
 static void refusals_say_what_is_wrong(void **state)
 {
     static const struct {
@@ -201,6 +222,7 @@ int main(void)
         cmocka_unit_test(verbs_of_two_words),
         cmocka_unit_test(words_that_look_like_options),
         cmocka_unit_test(help_needs_nothing_else),
+        cmocka_unit_test(flags_take_no_value),
         cmocka_unit_test(refusals_say_what_is_wrong),
     };
 
