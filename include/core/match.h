@@ -30,11 +30,12 @@ struct match_attempt {
 };
 
 /* What the ledger can prove about the absence of a sale in the order's window. The caller finds
- * out; it is consulted only for an order that has no eligible sale. */
+ * out; it is consulted only for an order that has no eligible sale, or none but reversed ones. */
 enum absence {
     ABSENCE_UNPROVEN, /* the window is not yet read completely, late enough */
     ABSENCE_PROVEN,   /* it is */
     ABSENCE_BLOCKED,  /* it is, but for a record that could not be understood */
+    ABSENCE_STANDS,   /* it was proved, and said, before */
 };
 
 /* A person's decision. */

@@ -62,6 +62,8 @@ void revoke_poke(struct revoke *revoke);
 bool revoke_idle(const struct revoke *revoke);
 /* Sessions that are due and still wait. */
 size_t revoke_waiting(const struct revoke *revoke);
+/* Whether revoke_wipe() has anything to do. */
+bool revoke_unwiped(const struct revoke *revoke);
 /* Overwrites the keys of closed sessions on disk, if any are left there. 0, or -EBUSY to be called
  * again. */
 int revoke_wipe(struct revoke *revoke, struct error *err);

@@ -36,7 +36,8 @@ struct sync_settings { /* times in ms; as section [sync] and [match] of the conf
     int64_t edge_lag;
     int64_t before, after, absence_grace;
     unsigned requests_per_minute; /* our share of the limit */
-    unsigned page_size;           /* a page number has its meaning only together with it */
+    const char *source; /* names the API and the merchant; used in sync_new() only; or NULL */
+    unsigned page_size; /* a page number has its meaning only together with it */
     const char *const *unsettled; /* must outlive the object */
     bool once;                    /* one whole cycle, then idle */
 };
@@ -66,9 +67,10 @@ struct sync_answer {
 /* What an answer led to. */
 struct sync_news {
     int64_t stored, new_records, bad_records;
-    int64_t vanished;    /* known records that the API does not show any more */
-    bool pass_ended; /* completely */
-    bool drifted;    /* the pass will be asked again */
+    int64_t new_bad_records; /* that were not in quarantine before */
+    int64_t vanished;        /* known records that the API does not show any more */
+    bool pass_ended;         /* completely */
+    bool drifted;            /* the pass will be asked again */
     bool not_understood;
     char text[512]; /* of a failure, drift or contradiction, for the log */
 };

@@ -31,6 +31,9 @@ int ledger_open_reader(const char *path, struct db **ret, struct error *err);
  * errno when that cannot be told. */
 pid_t ledger_owner(const char *path);
 
+/* Whether it holds transactions or orders. */
+int ledger_is_used(struct db *db, int64_t *ret, struct error *err);
+
 /* Named values. ledger_get_meta() gives an empty text when there is none. */
 int ledger_get_meta(struct db *db, const char *name, char *ret, size_t size, struct error *err);
 int ledger_set_meta(struct db *db, const char *name, const char *value, struct error *err);

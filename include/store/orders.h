@@ -17,6 +17,7 @@ struct order_state {
     char rule[16];
     char reason[1024];
     int64_t first_attempt_at, last_attempt_at;
+    int64_t decided_at;       /* -1: never */
     char decided_by[ID_SIZE]; /* of the resolution, if there is one */
 };
 
@@ -58,6 +59,3 @@ int orders_add_evidence(struct db *ledger, int64_t verdict_id, int64_t run_id, s
 
 /* Leaves alone, from now on, the decided orders whose last attempt is before `before`. */
 int orders_seal(struct db *ledger, int64_t before, struct error *err);
-
-/* Orders by verdict, indexed by enum verdict. */
-int orders_count(struct db *ledger, int64_t ret[VERDICT_COUNT], struct error *err);

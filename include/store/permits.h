@@ -4,6 +4,7 @@
  * reported. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -13,9 +14,10 @@
  * no moment is left in which the old leave can still be taken. */
 int permits_withdraw(struct db *queue, const char *order_id, struct error *err);
 
-/* Makes the offers agree with the verdicts: adds those that are missing, removes those that name
- * another revision. Orders of which the queue still holds news are not offered. */
-int permits_refresh(struct db *ledger, struct db *queue, int64_t now, struct error *err);
+/* Makes the offers agree with the verdicts: adds those that are missing, for orders that are not
+ * sealed; with `all`, as after a death, also removes those whose verdict is another. Orders of
+ * which the queue still holds news are not offered. */
+int permits_refresh(struct db *ledger, struct db *queue, bool all, int64_t now, struct error *err);
 
 enum permit {
     PERMIT_TAKEN = 1, /* by this call, and by no other ever */

@@ -65,6 +65,9 @@ int revocation_note(struct db *ledger, const struct session *session, enum sessi
 
 /* Deletes a closed session's row from the queue; SQLite overwrites it (secure_delete). */
 int session_close(struct db *queue, const struct session *session, struct error *err);
-/* Rewrites the queue file and empties its WAL, so that no copy of a deleted key is left in either.
- * -EBUSY while a reader holds an old snapshot: to be tried again. */
-int sessions_wipe(struct db *queue, struct error *err);
+/* Rewrites the queue file: the app's own updates may have left copies of a deleted key in the free
+ * space of its pages. */
+int sessions_rewrite(struct db *queue, struct error *err);
+/* Moves the WAL into the file and empties it. -EBUSY while a reader holds an old snapshot: to be
+ * tried again. */
+int sessions_empty_wal(struct db *queue, struct error *err);

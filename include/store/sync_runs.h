@@ -11,6 +11,9 @@
 #include "core/interval.h"
 #include "store/db.h"
 
+/* No window is longer (a day, and what rounding adds), so older coverage need not be looked at. */
+enum { SYNC_MAX_WINDOW_MS = 86400000 + 5000 };
+
 enum sync_purpose { PURPOSE_ORDER, PURPOSE_RECENT, PURPOSE_DEEP, PURPOSE_HISTORY, PURPOSE_COUNT };
 
 const char *sync_purpose_name(enum sync_purpose purpose);
@@ -22,8 +25,9 @@ struct sync_run {
     int64_t began_at;
     int64_t next_page;
     int64_t rows_read, rows_new, rows_bad;
-    int64_t page_rows; /* -1 before the first page */
-    int64_t total;     /* -1: the API does not say */
+    int64_t rows_bad_new; /* of those that were not known before; not stored */
+    int64_t page_rows;    /* -1 before the first page */
+    int64_t total;        /* -1: the API does not say */
     int64_t repeats;
     char digest[DIGEST_SIZE];
 };

@@ -18,8 +18,8 @@
 int transactions_store(struct db *ledger, struct sync_run *run, const struct page *page,
                        const char *const *unsettled, int64_t now, struct error *err);
 
-/* Whether a record that could not be understood has its own time in [from, to]; when it was created,
- * and so by which pass it was shown, is another matter. */
+/* Whether a record that could not be understood has its own time in [from, to]; when it was
+ * created, and so by which pass it was shown, is another matter. */
 int transactions_quarantined(struct db *ledger, int64_t from, int64_t to, bool *ret,
                              struct error *err);
 
@@ -34,8 +34,8 @@ int transactions_missing(struct db *ledger, const struct sync_run *run, int64_t 
 int transactions_note_missing(struct db *ledger, const struct sync_run *run, int64_t now,
                               int64_t *ret_vanished, struct error *err);
 
-/* How late the latest hundredth of the records first seen since `since` became visible, at least; 0
- * when the first pass over their time shows that part too. */
+/* How late the latest hundredth (but no fewer than three) of the records first seen since `since`
+ * became visible, at least; 0 when the first pass over their time shows that part too. */
 int transactions_lateness(struct db *ledger, int64_t since, int64_t *ret_p99_ms, struct error *err);
 
 /* Recomputes `settled` for every record when the configured list differs from the one that the

@@ -108,6 +108,9 @@ CREATE TABLE quarantine (
     raw            TEXT                  -- with [ledger] keep_raw
 );
 
+CREATE INDEX quarantine_by_transaction ON quarantine (transaction_id)
+    WHERE transaction_id IS NOT NULL;
+
 -- Orders of unknown outcome, taken from the queue. The columns from `verdict` on repeat the latest
 -- row of `verdicts`; an order that has none yet is pending at revision 0.
 CREATE TABLE orders (
@@ -295,7 +298,7 @@ SELECT t.transaction_id, t.amount, t.amount_minor, t.currency, t.transacted_at,
        t.card_last_four, t.card_brand, t.card_bin, t.order_ref, t.status, t.first_seen_at
   FROM transactions t
  WHERE (SELECT value FROM meta WHERE name = 'claims') = 'complete'
-   AND t.type = 'CreditCardSale' AND t.settled = 1
+   AND t.type = 'CreditCardSale' COLLATE NOCASE AND t.settled = 1
    AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.transaction_id = t.transaction_id)
    AND NOT EXISTS (SELECT 1 FROM verdict_sales s
                      JOIN verdicts v ON v.verdict_id = s.verdict_id

@@ -15,10 +15,11 @@ CREATE TABLE pending_orders (
     billing_email  TEXT,
     session_id     TEXT,
     CONSTRAINT order_id_is_1_to_128_characters CHECK ((typeof(order_id) = 'text'
-        AND length(order_id) BETWEEN 1 AND 128 AND instr(order_id, char(0)) = 0)),
+        AND length(order_id) BETWEEN 1 AND 128
+        AND length(CAST(order_id AS BLOB)) <= 512 AND instr(order_id, char(0)) = 0)),
     CONSTRAINT order_id_has_a_control_character CHECK (order_id IS NULL OR order_id NOT GLOB '*[' || char(1) || '-' || char(31) || char(127) || ']*'),
     CONSTRAINT amount_is_a_decimal_number CHECK (typeof(amount) = 'text'
-        AND amount GLOB '[0-9]*' AND amount GLOB '*[0-9]' AND amount NOT GLOB '*[^0-9.]*'
+        AND instr(amount, char(0)) = 0 AND amount GLOB '[0-9]*' AND amount GLOB '*[0-9]' AND amount NOT GLOB '*[^0-9.]*'
         AND length(amount) - length(replace(amount, '.', '')) <= 1),
     CONSTRAINT amount_is_too_large CHECK (length(replace(ltrim(amount, '0'), '.', '')) <= 14
         AND length(amount) <= 40),
@@ -47,6 +48,7 @@ CREATE TABLE pending_orders (
         'UGX', 'USD', 'USN', 'UYI', 'UYU', 'UYW', 'UZS', 'VED', 'VES', 'VND', 'VUV', 'WST', 'XAD',
         'XAF', 'XCD', 'XCG', 'XOF', 'XPF', 'YER', 'ZAR', 'ZMW', 'ZWG')),
     CONSTRAINT attempted_at_is_utc_time CHECK (
+        typeof(attempted_at) = 'text' AND instr(attempted_at, char(0)) = 0 AND
         (substr(attempted_at, 1, 19) GLOB
              '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9][T ][0-9][0-9]:[0-9][0-9]:[0-9][0-9]'
          AND strftime('%Y-%m-%d %H:%M:%S', substr(attempted_at, 1, 19), '+0 seconds')
@@ -63,16 +65,20 @@ CREATE TABLE pending_orders (
     CONSTRAINT http_status_is_0_or_500_to_599 CHECK (typeof(http_status) = 'integer'
         AND (http_status = 0 OR http_status BETWEEN 500 AND 599)),
     CONSTRAINT card_last_four_is_four_digits CHECK (card_last_four IS NULL OR card_last_four = ''
-        OR card_last_four GLOB '[0-9][0-9][0-9][0-9]'),
+        OR (typeof(card_last_four) = 'text' AND instr(card_last_four, char(0)) = 0
+            AND card_last_four GLOB '[0-9][0-9][0-9][0-9]')),
     CONSTRAINT card_brand_is_at_most_32_characters CHECK (card_brand IS NULL OR card_brand = '' OR (typeof(card_brand) = 'text'
-        AND length(card_brand) BETWEEN 1 AND 32 AND instr(card_brand, char(0)) = 0)),
+        AND length(card_brand) BETWEEN 1 AND 32
+        AND length(CAST(card_brand AS BLOB)) <= 128 AND instr(card_brand, char(0)) = 0)),
     CONSTRAINT card_bin_is_6_to_8_digits CHECK (card_bin IS NULL OR card_bin = ''
-        OR (length(card_bin) BETWEEN 6 AND 8 AND card_bin NOT GLOB '*[^0-9]*')),
+        OR (typeof(card_bin) = 'text' AND instr(card_bin, char(0)) = 0
+            AND length(card_bin) BETWEEN 6 AND 8 AND card_bin NOT GLOB '*[^0-9]*')),
     CONSTRAINT billing_email_is_an_address CHECK (billing_email IS NULL OR billing_email = ''
         OR (typeof(billing_email) = 'text' AND length(billing_email) <= 254
-            AND billing_email LIKE '%_@_%' AND instr(billing_email, char(0)) = 0)),
+            AND length(CAST(billing_email AS BLOB)) <= 1016 AND billing_email LIKE '%_@_%' AND instr(billing_email, char(0)) = 0)),
     CONSTRAINT session_id_is_at_most_128_characters CHECK (session_id IS NULL OR session_id = '' OR (typeof(session_id) = 'text'
-        AND length(session_id) BETWEEN 1 AND 128 AND instr(session_id, char(0)) = 0))
+        AND length(session_id) BETWEEN 1 AND 128
+        AND length(CAST(session_id AS BLOB)) <= 512 AND instr(session_id, char(0)) = 0))
 );
 
 -- Local time given as UTC is the likeliest mistake, and would move the order's window to where its
@@ -101,9 +107,11 @@ CREATE TABLE claims (
     transaction_id TEXT PRIMARY KEY NOT NULL,
     order_id       TEXT NOT NULL,
     CONSTRAINT transaction_id_is_1_to_128_characters CHECK ((typeof(transaction_id) = 'text'
-        AND length(transaction_id) BETWEEN 1 AND 128 AND instr(transaction_id, char(0)) = 0)),
+        AND length(transaction_id) BETWEEN 1 AND 128
+        AND length(CAST(transaction_id AS BLOB)) <= 512 AND instr(transaction_id, char(0)) = 0)),
     CONSTRAINT order_id_is_1_to_128_characters CHECK ((typeof(order_id) = 'text'
-        AND length(order_id) BETWEEN 1 AND 128 AND instr(order_id, char(0)) = 0)),
+        AND length(order_id) BETWEEN 1 AND 128
+        AND length(CAST(order_id AS BLOB)) <= 512 AND instr(order_id, char(0)) = 0)),
     CONSTRAINT order_id_has_a_control_character CHECK (order_id IS NULL OR order_id NOT GLOB '*[' || char(1) || '-' || char(31) || char(127) || ']*')
 );
 
@@ -117,10 +125,12 @@ CREATE TABLE sessions (
     ended        TEXT,                -- NULL while the customer is at it
     order_id     TEXT,
     CONSTRAINT session_id_is_1_to_128_characters CHECK ((typeof(session_id) = 'text'
-        AND length(session_id) BETWEEN 1 AND 128 AND instr(session_id, char(0)) = 0)),
+        AND length(session_id) BETWEEN 1 AND 128
+        AND length(CAST(session_id AS BLOB)) <= 512 AND instr(session_id, char(0)) = 0)),
     CONSTRAINT session_key_is_1_to_4096_characters CHECK ((typeof(session_key) = 'text'
         AND length(session_key) BETWEEN 1 AND 4096 AND instr(session_key, char(0)) = 0)),
     CONSTRAINT created_at_is_utc_time CHECK (
+        typeof(created_at) = 'text' AND instr(created_at, char(0)) = 0 AND
         (substr(created_at, 1, 19) GLOB
              '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9][T ][0-9][0-9]:[0-9][0-9]:[0-9][0-9]'
          AND strftime('%Y-%m-%d %H:%M:%S', substr(created_at, 1, 19), '+0 seconds')
@@ -136,7 +146,8 @@ CREATE TABLE sessions (
                                ELSE 0 END) NOT GLOB '*[^0-9]*')))),
     CONSTRAINT expires_in_is_60_to_1800_seconds CHECK (typeof(expires_in) = 'integer'
         AND expires_in BETWEEN 60 AND 1800),
-    CONSTRAINT last_seen_at_is_utc_time CHECK (last_seen_at IS NULL OR last_seen_at = '' OR 
+    CONSTRAINT last_seen_at_is_utc_time CHECK (last_seen_at IS NULL OR last_seen_at = '' OR
+        typeof(last_seen_at) = 'text' AND instr(last_seen_at, char(0)) = 0 AND
         (substr(last_seen_at, 1, 19) GLOB
              '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9][T ][0-9][0-9]:[0-9][0-9]:[0-9][0-9]'
          AND strftime('%Y-%m-%d %H:%M:%S', substr(last_seen_at, 1, 19), '+0 seconds')
@@ -153,7 +164,8 @@ CREATE TABLE sessions (
     CONSTRAINT ended_is_paid_cancelled_or_abandoned CHECK (ended IS NULL
         OR ended IN ('', 'paid', 'cancelled', 'abandoned')),
     CONSTRAINT order_id_is_1_to_128_characters CHECK (order_id IS NULL OR order_id = '' OR (typeof(order_id) = 'text'
-        AND length(order_id) BETWEEN 1 AND 128 AND instr(order_id, char(0)) = 0))
+        AND length(order_id) BETWEEN 1 AND 128
+        AND length(CAST(order_id AS BLOB)) <= 512 AND instr(order_id, char(0)) = 0))
 );
 
 -- A person's decision on an order (`reconctl resolve`).
@@ -165,16 +177,24 @@ CREATE TABLE resolutions (
     note           TEXT NOT NULL,
     decided_by     TEXT NOT NULL,
     decided_at     TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    CONSTRAINT resolution_key_is_1_to_128_characters CHECK ((typeof(resolution_key) = 'text'
+        AND length(resolution_key) BETWEEN 1 AND 128
+        AND length(CAST(resolution_key AS BLOB)) <= 512 AND instr(resolution_key, char(0)) = 0)),
     CONSTRAINT order_id_is_1_to_128_characters CHECK ((typeof(order_id) = 'text'
-        AND length(order_id) BETWEEN 1 AND 128 AND instr(order_id, char(0)) = 0)),
+        AND length(order_id) BETWEEN 1 AND 128
+        AND length(CAST(order_id AS BLOB)) <= 512 AND instr(order_id, char(0)) = 0)),
     CONSTRAINT decision_is_charged_or_not_charged CHECK (decision IN ('charged', 'not_charged')),
     CONSTRAINT transaction_id_is_1_to_128_characters CHECK (transaction_id IS NULL OR transaction_id = '' OR (typeof(transaction_id) = 'text'
-        AND length(transaction_id) BETWEEN 1 AND 128 AND instr(transaction_id, char(0)) = 0)),
+        AND length(transaction_id) BETWEEN 1 AND 128
+        AND length(CAST(transaction_id AS BLOB)) <= 512 AND instr(transaction_id, char(0)) = 0)),
     CONSTRAINT note_is_1_to_1000_characters CHECK ((typeof(note) = 'text'
-        AND length(note) BETWEEN 1 AND 1000 AND instr(note, char(0)) = 0)),
+        AND length(note) BETWEEN 1 AND 1000
+        AND length(CAST(note AS BLOB)) <= 4000 AND instr(note, char(0)) = 0)),
     CONSTRAINT decided_by_is_1_to_128_characters CHECK ((typeof(decided_by) = 'text'
-        AND length(decided_by) BETWEEN 1 AND 128 AND instr(decided_by, char(0)) = 0)),
+        AND length(decided_by) BETWEEN 1 AND 128
+        AND length(CAST(decided_by AS BLOB)) <= 512 AND instr(decided_by, char(0)) = 0)),
     CONSTRAINT decided_at_is_utc_time CHECK (
+        typeof(decided_at) = 'text' AND instr(decided_at, char(0)) = 0 AND
         (substr(decided_at, 1, 19) GLOB
              '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9][T ][0-9][0-9]:[0-9][0-9]:[0-9][0-9]'
          AND strftime('%Y-%m-%d %H:%M:%S', substr(decided_at, 1, 19), '+0 seconds')

@@ -678,6 +678,13 @@ static int read_assignment(struct matcher *m, size_t n_edges)
     return 0;
 }
 
+/* A person said that the order is paid, and not by which sale: it still takes one from the others.
+ */
+static bool pays_unnamed(const struct match_resolution *resolution)
+{
+    return resolution->verdict == VERDICT_CHARGED && !given(resolution->transaction_id);
+}
+
 /* The graph of all orders that are to be decided and all sales that are eligible for them. An order
  * likes best what is surest, then what came first. */
 static int assign(struct matcher *m)
@@ -698,7 +705,7 @@ static int assign(struct matcher *m)
         const struct order_place *o = &m->orders[i];
 
         first[i] = n;
-        if (o->order->resolution)
+        if (o->order->resolution && !pays_unnamed(o->order->resolution))
             continue;
         for (enum fit fit = FIT_CLAIM; fit_eligible(fit); fit++)
             for (size_t k = o->links; k < o->links_end; k++)
@@ -855,7 +862,8 @@ static void say_evidence(const struct matcher *m, const struct order_place *o,
  *
  * and unless the order is charged by claim or reference, or doubly, a record that carries its id
  * and is not eligible makes it a doubt; so does a sale given to it that the API does not show any
- * more. Doubt is needs_review, and pending until the grace is over.
+ * more. An order that seems reversed is pending while an attempt is not accounted for, and a doubt
+ * when a live sale is eligible for it. Doubt is needs_review, and pending until the grace is over.
  *
  * Rows e to g rest on the decomposition of the graph of orders and eligible sales by Dulmage and
  * Mendelsohn. An order is left out by some maximum assignment if and only if an alternating path
@@ -1042,7 +1050,8 @@ static void decide_absence(const struct matcher *m, struct order_place *o,
     timestamp_format(to, to_text);
     switch (o->order->absence) {
     case ABSENCE_PROVEN:
-        if (m->input->now > grace_end(m, o)) {
+    case ABSENCE_STANDS:
+        if (o->order->absence == ABSENCE_STANDS || m->input->now > grace_end(m, o)) {
             result->verdict = VERDICT_NOT_CHARGED;
             result->rule = RULE_ABSENCE;
             say(result, "no sale fits, and the ledger is complete from %s to %s", from_text,
@@ -1203,6 +1212,47 @@ static void weigh_vanished(const struct matcher *m, struct order_place *o,
     say(result, "sale %s fits, but the API does not show it any more", link_id(m, gone));
 }
 
+/* A reversed sale is leave to charge again only when no other sale can be the order's. A call of
+ * cardSale charges once at most, so that one attempt is accounted for by its reversed sale. What
+ * more was attempted (a claimed sale is of a call that succeeded, and accounts for none whose
+ * outcome is unknown) has to be absent as for not_charged. */
+static void weigh_reversal(const struct matcher *m, struct order_place *o,
+                           struct match_result *result)
+{
+    const struct match_order *order = o->order;
+    const struct link *live = NULL;
+    size_t accounted = 0;
+
+    if (result->verdict != VERDICT_REVERSED)
+        return;
+    for (size_t k = o->links; k < o->links_end; k++) {
+        const struct link *link = &m->links[k];
+
+        if (!fit_eligible(link->fit))
+            continue;
+        if (link_live(m, link))
+            live = live ? live : link;
+        else
+            accounted += link->fit != FIT_CLAIM && (order->n_attempts == 1 || decisive(m, link));
+    }
+    if (!live && (accounted >= order->n_attempts || order->absence == ABSENCE_PROVEN ||
+                  order->absence == ABSENCE_STANDS))
+        return;
+    *result = (struct match_result){0};
+    for (size_t k = o->links; k < o->links_end; k++)
+        m->links[k].assigned = false;
+    if (live || order->absence == ABSENCE_BLOCKED)
+        doubt(m, o, result);
+    if (live)
+        say(result, "a sale that fits was reversed, but %s fits too, and was not",
+            link_id(m, live));
+    else
+        say(result,
+            "a sale that fits was reversed, but whether another attempt charged is not "
+            "known%s",
+            order->absence == ABSENCE_BLOCKED ? ": a record could not be understood" : " yet");
+}
+
 static void decide(const struct matcher *m, size_t order, struct match_result *result)
 {
     struct order_place *o = &m->orders[order];
@@ -1232,6 +1282,7 @@ static void decide(const struct matcher *m, size_t order, struct match_result *r
         decide_shared(m, o, order, result);
     weigh_references(m, o, result);
     weigh_vanished(m, o, result);
+    weigh_reversal(m, o, result);
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */

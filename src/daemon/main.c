@@ -161,13 +161,14 @@ static int run(struct config *config, const struct arguments *arguments)
     };
     struct manager *manager;
     struct error err = {0};
-    int code;
+    int code, r;
 
     /* Before any thread (curl's resolver) can be made, so that every thread inherits it. */
     block_signals();
-    if (manager_new(config, &options, clock_real(), &manager, &err) < 0) {
+    r = manager_new(config, &options, clock_real(), &manager, &err);
+    if (r < 0) {
         log_error("%s", err.text);
-        return EX_IOERR;
+        return r == -EINVAL ? EX_CONFIG : EX_IOERR;
     }
     code = manager_run(manager);
     manager_free(manager);

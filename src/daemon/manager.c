@@ -29,6 +29,7 @@
 #include "store/orders.h"
 #include "store/permits.h"
 #include "store/queue.h"
+#include "store/status.h"
 #include "store/transactions.h"
 
 enum {
@@ -66,10 +67,11 @@ struct manager {
     struct sync_question question;
     int64_t sync_wake_at, revoke_wake_at;
     int64_t queue_version;
-    bool offers_stale;  /* leave to charge again is to be offered anew */
-    bool undecided;     /* something changed that may change a verdict */
-    int64_t decide_at;  /* not before */
-    int64_t not_before; /* a database failed */
+    bool offers_unknown; /* what an earlier process left is to be looked through */
+    bool offers_stale;   /* leave to charge again is to be offered anew */
+    bool undecided;      /* something changed that may change a verdict */
+    int64_t decide_at;   /* not before */
+    int64_t not_before;  /* a database failed */
     int64_t wipe_at;
     int64_t grace;    /* the configured one, or a longer one that was learned */
     int64_t learn_at; /* next */
@@ -78,6 +80,8 @@ struct manager {
     bool api_down;
     unsigned api_reports;
     int64_t api_report_at;
+    unsigned pass_reports;
+    int64_t pass_report_at;
     struct metrics *metrics; /* NULL: not asked for */
     int64_t metrics_at;      /* not before */
     bool metrics_failed;     /* the last writing of them */
@@ -201,10 +205,10 @@ static void refresh_offers(struct manager *m)
 
     if (!m->offers_stale)
         return;
-    if (permits_refresh(ledger_of(m), m->queue, clock_now(m->clock), &err) < 0)
+    if (permits_refresh(ledger_of(m), m->queue, m->offers_unknown, clock_now(m->clock), &err) < 0)
         database_trouble(m, &err);
     else
-        m->offers_stale = false;
+        m->offers_stale = m->offers_unknown = false;
 }
 
 static void decide(struct manager *m)
@@ -333,6 +337,19 @@ static void report_api(struct manager *m, bool down, const char *what)
     m->api_down = down;
 }
 
+/* The same: a window that is not understood will be asked for again and again. */
+static void report_pass(struct manager *m, const struct sync_news *news)
+{
+    int64_t now = clock_now(m->clock);
+
+    if (news->pass_ended && !*news->text)
+        m->pass_reports = 0;
+    if (!*news->text || (m->pass_reports > 0 && now < m->pass_report_at))
+        return;
+    journal_pass(news);
+    m->pass_report_at = now + backoff_delay(60 * 1000, m->pass_reports++, 60 * 60 * 1000);
+}
+
 static void show_progress(struct manager *m)
 {
     struct sync_progress progress;
@@ -392,15 +409,15 @@ static void on_page(struct payapi_answer *answer, void *userdata)
     }
     if (to_sync.kind == SYNC_PAGE) {
         report_api(m, false, NULL);
-        journal_pass(&news);
+        report_pass(m, &news);
     } else {
         report_api(m, true, answer->text);
         write_metrics(m, true);
     }
     if (news.vanished)
         journal_vanished(news.vanished);
-    if (news.bad_records)
-        journal_quarantined(&m->question, news.bad_records);
+    if (news.new_bad_records)
+        journal_quarantined(&m->question, news.new_bad_records);
     if (news.new_records || news.pass_ended || news.vanished)
         m->undecided = true;
     show_progress(m);
@@ -410,8 +427,9 @@ static void on_page(struct payapi_answer *answer, void *userdata)
 static void report_cycle(struct manager *m, const char *outcome)
 {
     struct sync_progress progress;
-    int64_t sessions = 0, counts[VERDICT_COUNT];
-    int64_t now = clock_now(m->clock);
+    int64_t now = clock_now(m->clock), sessions = 0;
+    char lag[32] = "nothing is proven yet";
+    struct status status;
     struct error err = {0};
     int r;
 
@@ -422,20 +440,22 @@ static void report_cycle(struct manager *m, const char *outcome)
         r = daemon_state_cycle(ledger_of(m), progress.cycle_began_at, now, outcome, progress.edge,
                                progress.origin, progress.stretched, sessions, &err);
     if (r == 0)
-        r = orders_count(ledger_of(m), counts, &err);
+        r = status_read(ledger_of(m), now, &status, &err);
     if (r < 0) {
         database_trouble(m, &err);
         return;
     }
+    if (status.proven_to >= 0)
+        snprintf(lag, sizeof(lag), "%" PRId64 " s behind", (now - status.proven_to) / 1000);
     if (!m->config->vault_url && sessions > 0 && !m->no_vault_said) {
         journal_no_vault(sessions);
         m->no_vault_said = true;
     }
     sd_notifyf(0,
-               "STATUS=%s; %" PRId64 " order(s) pending, %" PRId64
+               "STATUS=%s; %s; %" PRId64 " order(s) pending, %" PRId64
                " to review, %u of %u requests this minute",
-               strcmp(outcome, "ok") == 0 ? "in step with the API" : outcome,
-               counts[VERDICT_PENDING], counts[VERDICT_NEEDS_REVIEW],
+               strcmp(outcome, "ok") == 0 ? "in step with the API" : outcome, lag,
+               status.orders[VERDICT_PENDING], status.orders[VERDICT_NEEDS_REVIEW],
                rate_budget_used(m->budget, now), rate_budget_limit(m->budget));
 }
 
@@ -567,11 +587,12 @@ static void wipe_keys(struct manager *m)
     int64_t now = clock_now(m->clock);
     struct error err = {0};
 
-    if (!m->revoke || now < m->wipe_at || !revoke_idle(m->revoke))
+    if (!m->revoke || !revoke_unwiped(m->revoke) || now < m->wipe_at || !revoke_idle(m->revoke))
         return;
-    /* Busy (the app reads or writes) is ordinary: it is tried again. */
-    if (revoke_wipe(m->revoke, &err) < 0)
-        m->wipe_at = now + WIPE_PAUSE_MS;
+    /* Busy (the app reads or writes) is ordinary: it is tried again. A large queue is not rewritten
+     * so often that it keeps the disk from other work. */
+    revoke_wipe(m->revoke, &err);
+    m->wipe_at = now + WIPE_PAUSE_MS + 20 * (clock_now(m->clock) - now);
 }
 
 /* --- the loop ------------------------------------------------------------------------------- */
@@ -698,9 +719,30 @@ static int make_vault(struct manager *m)
                               (size_t)c->vault_concurrency, m, &m->revoke);
 }
 
+/* A ledger holds the transactions of one merchant. */
+static int check_merchant(struct manager *m, const struct config *config, struct error *err)
+{
+    char known[128];
+    int64_t used = 0;
+    int r;
+
+    r = ledger_get_meta(ledger_of(m), "merchant_id", known, sizeof(known), err);
+    if (r == 0)
+        r = ledger_is_used(ledger_of(m), &used, err);
+    if (r < 0)
+        return r;
+    if (used && *known && strcmp(known, config->merchant_id) != 0)
+        return error_set(err, -EINVAL,
+                         "%s holds the transactions of merchant %s, and [merchant] id is %s: give "
+                         "each merchant a ledger of its own",
+                         config->ledger_path, known, config->merchant_id);
+    return ledger_set_meta(ledger_of(m), "merchant_id", config->merchant_id, err);
+}
+
 static int make_sync(struct manager *m, struct error *err)
 {
     const struct config *c = m->config;
+    char source[2048];
     const struct sync_settings settings = {
         .interval = c->sync_interval,
         .fast_interval = c->sync_fast_interval,
@@ -713,11 +755,13 @@ static int make_sync(struct manager *m, struct error *err)
         .after = c->match_after,
         .absence_grace = m->grace,
         .requests_per_minute = rate_share_of(c),
+        .source = source,
         .page_size = (unsigned)c->pay_page_size,
         .unsettled = list(&c->match_unsettled),
         .once = m->options.once,
     };
 
+    snprintf(source, sizeof(source), "%s %s", c->merchant_id, c->pay_url);
     return sync_new(ledger_of(m), m->clock, &settings, on_rate_wait, m, &m->sync, err);
 }
 
@@ -730,7 +774,9 @@ static int make_parts(struct manager *m, struct error *err)
         return error_set(err, -ENOMEM, "out of memory");
     rate_budget_free(m->budget);
     m->budget = budget;
-    r = rate_log_restore(ledger_of(m), budget, clock_now(m->clock), err);
+    r = check_merchant(m, m->config, err);
+    if (r == 0)
+        r = rate_log_restore(ledger_of(m), budget, clock_now(m->clock), err);
     if (r == 0)
         r = transactions_set_unsettled(ledger_of(m), list(&m->config->match_unsettled), err);
     if (r == 0)
@@ -761,7 +807,7 @@ static int make_parts(struct manager *m, struct error *err)
         return error_set(err, r, "cannot set up the HTTP clients: %s", strerror(-r));
     m->queue_version = -1;
     m->sync_wake_at = m->revoke_wake_at = 0;
-    m->undecided = m->offers_stale = true;
+    m->undecided = m->offers_stale = m->offers_unknown = true;
     return 0;
 }
 
@@ -777,9 +823,11 @@ static void reload(struct manager *m)
     if (r == 0 && (strcmp(config->ledger_path, old->ledger_path) != 0 ||
                    strcmp(config->queue_path, old->queue_path) != 0)) {
         r = error_set(&err, -EINVAL, "[ledger] path and [queue] path change only with a restart");
-        config_free(config);
     }
+    if (r == 0)
+        r = check_merchant(m, config, &err);
     if (r < 0) {
+        config_free(config);
         journal_reload_refused(err.text);
         sd_notify(0, "READY=1");
         return;
@@ -899,6 +947,8 @@ int manager_run(struct manager *m)
     sd_notify(0, "READY=1\nSTATUS=starting");
     code = sd_event_loop(m->event);
     sd_notify(0, "STOPPING=1");
+    if (m->revoke)
+        revoke_wipe(m->revoke, NULL);
     if (m->showed_progress)
         fputc('\n', stderr);
     daemon_state_stop(ledger_of(m), clock_now(m->clock), NULL);

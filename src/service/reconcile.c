@@ -41,6 +41,18 @@ static int64_t last_attempt(const struct match_order *order)
     return last;
 }
 
+/* What has to be read before an absence can be said: the order's window, and on to the end of the
+ * grace, as what was paid within the window may be entered until then. Whole seconds. */
+static void evidence_window(const struct match_order *order, const struct match_settings *settings,
+                            int64_t *ret_from, int64_t *ret_to)
+{
+    int64_t from, to, grace_end = last_attempt(order) + settings->absence_grace;
+
+    match_window(order, settings, &from, &to);
+    *ret_from = timestamp_floor_second(from);
+    *ret_to = timestamp_ceil_second(to > grace_end ? to : grace_end);
+}
+
 int reconcile_absence(struct db *ledger, const struct match_order *order,
                       const struct match_settings *settings, int64_t now, enum absence *ret,
                       int64_t *ret_since, struct error *err)
@@ -50,9 +62,7 @@ int reconcile_absence(struct db *ledger, const struct match_order *order,
     int64_t from, to;
     int r = 0;
 
-    match_window(order, settings, &from, &to);
-    from = timestamp_floor_second(from);
-    to = timestamp_ceil_second(to);
+    evidence_window(order, settings, &from, &to);
     demand.since = last_attempt(order) + settings->absence_grace + 1;
     if (ret_since)
         *ret_since = demand.since;
@@ -95,10 +105,9 @@ static int note_evidence(struct db *ledger, const struct match_order *order,
     struct coverage_demand demand = {.proof = true, .clear = true};
     int64_t from, to;
 
-    match_window(order, settings, &from, &to);
+    evidence_window(order, settings, &from, &to);
     demand.since = last_attempt(order) + settings->absence_grace + 1;
-    return coverage_runs(ledger, timestamp_floor_second(from), timestamp_ceil_second(to), &demand,
-                         add_evidence, &evidence, err);
+    return coverage_runs(ledger, from, to, &demand, add_evidence, &evidence, err);
 }
 
 static bool differs(const struct order_state *state, const struct match_result *result)
@@ -130,9 +139,11 @@ static int decide(struct db *ledger, struct order_book *book, const struct match
         struct match_order *order = &book->orders[i];
 
         r = reconcile_absence(ledger, order, settings, now, &order->absence, NULL, err);
-        /* A proof once given is not lost because the configuration asks for more now. */
-        if (order->absence == ABSENCE_UNPROVEN && book->states[i].verdict == VERDICT_NOT_CHARGED)
-            order->absence = ABSENCE_PROVEN;
+        /* A proof once given is not lost because more is asked for now; unless the clock was ahead
+         * when it was given. */
+        if (order->absence == ABSENCE_UNPROVEN && book->states[i].verdict == VERDICT_NOT_CHARGED &&
+            book->states[i].decided_at <= now)
+            order->absence = ABSENCE_STANDS;
     }
     if (r < 0)
         return r;

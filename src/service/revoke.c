@@ -29,6 +29,7 @@ struct revoke {
     int64_t look_at; /* when the next session becomes due */
     size_t waiting;  /* due, but to be tried later */
     bool unwiped;    /* keys of closed sessions may be left in the file */
+    bool rewritten;  /* or, since it was rewritten, only in its WAL */
 };
 
 int revoke_new(struct db *ledger, struct db *queue, const struct clock *clock, int64_t idle_timeout,
@@ -117,6 +118,7 @@ static int look_at_session(const struct session *session, void *userdata)
 static int close_session(struct revoke *revoke, const struct session *session, struct error *err)
 {
     revoke->unwiped = true;
+    revoke->rewritten = false;
     return session_close(revoke->queue, session, err);
 }
 
@@ -165,6 +167,10 @@ int revoke_next(struct revoke *revoke, struct revocation_task **ret_task, struct
     task->why = look.why;
     task->owner = revoke;
     r = session_key(revoke->queue, &task->session, ret_key, err);
+    if (r == -ENOENT) { /* it left the queue between two looks */
+        *ret_wait = 1;
+        return 0;
+    }
     if (r < 0)
         return r;
     task->next = revoke->tasks;
@@ -263,13 +269,23 @@ size_t revoke_waiting(const struct revoke *revoke)
     return revoke->waiting;
 }
 
+bool revoke_unwiped(const struct revoke *revoke)
+{
+    return revoke->unwiped;
+}
+
 int revoke_wipe(struct revoke *revoke, struct error *err)
 {
-    int r;
+    int r = 0;
 
     if (!revoke->unwiped)
         return 0;
-    r = sessions_wipe(revoke->queue, err);
+    if (!revoke->rewritten) {
+        r = sessions_rewrite(revoke->queue, err);
+        revoke->rewritten = r == 0;
+    }
+    if (r == 0)
+        r = sessions_empty_wal(revoke->queue, err);
     if (r == 0)
         revoke->unwiped = false;
     return r;

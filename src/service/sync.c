@@ -17,7 +17,6 @@ enum {
     MAX_PAGES = 500, /* of one pass: an API without end is not believed */
     PATIENCE = 5,    /* drifts, or passes without proof, in a row before a pause */
     MAX_BLOCKED = 64,
-    WIDE_PASS = 10, /* pages: a pass this long is asked in smaller windows next time */
     ONCE_MAX_FAILURES = 8,
 };
 
@@ -29,7 +28,7 @@ static const int64_t KEEP_RUNS = 30 * 86400000LL;
 struct lane {
     struct sync_run run; /* under way if run.id */
     int64_t chunk;       /* windows are cut to this length */
-    int64_t not_before;
+    unsigned page_size;
     unsigned drifts;
     int64_t last_from, last_to; /* of the last whole pass */
     unsigned unproven;          /* whole passes over that window in a row */
@@ -63,10 +62,10 @@ struct sync {
     bool deep_due;
     int64_t deep_began_at, deep_edge;
 
-    int64_t poll_began_at, poll_edge; /* of pending orders */
+    int64_t poll_began_at, poll_ended_at, poll_edge; /* of pending orders */
     int64_t order_pages;
 
-    unsigned api_failures;
+    unsigned api_failures, nonsense; /* in a row */
     int64_t api_not_before;
     unsigned failures; /* with `once` */
     bool stopped, idle, cycle_ended, stretched;
@@ -156,9 +155,33 @@ static int set_back(struct sync *sync, int64_t now, struct error *err)
     sync->edge = min64(sync->edge, timestamp_floor_second(now - sync->settings.edge_lag));
     sync->deep_due = false;
     sync->deep_began_at = min64(sync->deep_began_at, now);
-    sync->poll_began_at = -1;
+    sync->poll_began_at = sync->poll_ended_at = -1;
     sync->n_blocked = 0;
     return 0;
+}
+
+/* What another API, or this one for another merchant, has shown proves nothing of this one. */
+static int check_source(struct sync *sync, int64_t now, struct error *err)
+{
+    const char *source = sync->settings.source ? sync->settings.source : "";
+    char known[2048];
+    int r;
+
+    r = ledger_get_meta(sync->ledger, "source", known, sizeof(known), err);
+    if (r < 0 || strcmp(known, source) == 0)
+        return r;
+    r = db_begin(sync->ledger, err);
+    if (r == 0)
+        r = sync_run_give_up(sync->ledger, true, now, "the API or the merchant was changed", err);
+    if (r == 0)
+        r = coverage_forget_after(sync->ledger, -1, err);
+    if (r == 0)
+        r = ledger_set_meta(sync->ledger, "source", source, err);
+    if (r == 0)
+        r = db_commit(sync->ledger, err);
+    if (r < 0)
+        db_rollback(sync->ledger);
+    return r;
 }
 
 /* A page number means another place when the page size is another. */
@@ -190,15 +213,18 @@ int sync_new(struct db *ledger, const struct clock *clock, const struct sync_set
     sync->rate_wait = rate_wait;
     sync->userdata = userdata;
     sync->asking = -1;
-    sync->edge = sync->cycle_began_at = sync->poll_began_at = -1;
+    sync->edge = sync->cycle_began_at = sync->poll_began_at = sync->poll_ended_at = -1;
     sync->latest = now;
     r = set_up_origin(sync, now, err);
     if (r == 0)
         r = set_back(sync, now, err);
     if (r == 0)
+        r = check_source(sync, now, err);
+    if (r == 0)
         r = check_page_size(sync, now, err);
     for (int i = 0; i < PURPOSE_COUNT && r >= 0; i++) {
         sync->lanes[i].chunk = DAY;
+        sync->lanes[i].page_size = settings->page_size;
         r = sync_run_resume(ledger, (enum sync_purpose)i, &sync->lanes[i].run, err);
     }
     if (r < 0) {
@@ -237,26 +263,27 @@ static int add_gaps(struct sync *sync, int64_t from, int64_t to,
 }
 
 /* Pending orders are polled together: `fast_interval` apart, or as far apart as keeps their
- * questions within three fifths of the share. */
-static void tick_poll(struct sync *sync, int64_t now)
+ * questions within three fifths of the share; and a poll that took long leaves the other lanes time
+ * before the next. */
+static int64_t next_poll_at(const struct sync *sync)
 {
     int64_t per_minute = max64(1, (int64_t)sync->settings.requests_per_minute * 3 / 5);
-    int64_t pause = max64(sync->settings.fast_interval, sync->order_pages * MINUTE / per_minute);
+    int64_t took = sync->poll_ended_at - sync->poll_began_at;
 
-    if (sync->poll_began_at >= 0 &&
-        (sync->settings.once || (now >= sync->poll_began_at && now < sync->poll_began_at + pause)))
+    if (took < 0)
+        return NEVER; /* it is under way */
+    return max64(sync->poll_began_at +
+                     max64(sync->settings.fast_interval, sync->order_pages * MINUTE / per_minute),
+                 sync->poll_ended_at + took * 2 / 3);
+}
+
+static void tick_poll(struct sync *sync, int64_t now)
+{
+    if (sync->poll_began_at >= 0 && (sync->settings.once || now < next_poll_at(sync)))
         return;
     sync->poll_began_at = now;
     sync->poll_edge = timestamp_floor_second(now - sync->settings.edge_lag);
     sync->order_pages = 0;
-}
-
-static int64_t next_poll_at(const struct sync *sync)
-{
-    int64_t per_minute = max64(1, (int64_t)sync->settings.requests_per_minute * 3 / 5);
-
-    return sync->poll_began_at +
-           max64(sync->settings.fast_interval, sync->order_pages * MINUTE / per_minute);
 }
 
 /* A pending order needs its window read as far as time has come, again and again, as its sale may
@@ -277,8 +304,10 @@ static int order_gaps(struct sync *sync, int64_t now, struct interval_set *gaps,
         tick_poll(sync, now);
     for (size_t i = 0; i < n && r == 0; i++) {
         int64_t from = timestamp_floor_second(orders[i].first_attempt_at - settings->before);
-        int64_t to = timestamp_ceil_second(orders[i].last_attempt_at + settings->after);
         int64_t ripe = orders[i].last_attempt_at + settings->absence_grace;
+        /* What was paid within the window may be entered until the grace is over. */
+        int64_t to =
+            timestamp_ceil_second(max64(orders[i].last_attempt_at + settings->after, ripe));
         struct coverage_demand demand = {.since = sync->poll_began_at};
 
         if (now > ripe && to <= timestamp_floor_second(now - settings->edge_lag))
@@ -380,14 +409,22 @@ static int begin_pass(struct sync *sync, enum sync_purpose purpose, int64_t now,
     r = lane_gaps(sync, purpose, now, &gaps, &open_orders, err);
     if (r < 0)
         return r;
-    if (open_orders && !sync->settings.once)
-        *wake = min64(*wake, next_poll_at(sync));
-    if (purpose != PURPOSE_ORDER)
+    /* Before gaps are joined, or what lies between a blocked one and the next would be read again and
+     * again; and after, as they may be joined across it. */
+    r = leave_out_blocked(sync, now, &gaps, wake, err);
+    if (r == 0 && purpose != PURPOSE_ORDER) {
         r = join_near(sync, &gaps, err);
-    if (r == 0)
-        r = leave_out_blocked(sync, now, &gaps, wake, err);
-    if (r < 0 || gaps.n == 0)
+        if (r == 0)
+            r = leave_out_blocked(sync, now, &gaps, wake, err);
+    }
+    if (r == 0 && gaps.n == 0 && purpose == PURPOSE_ORDER &&
+        sync->poll_ended_at < sync->poll_began_at)
+        sync->poll_ended_at = now;
+    if (r < 0 || gaps.n == 0) {
+        if (r == 0 && open_orders && !sync->settings.once)
+            *wake = min64(*wake, next_poll_at(sync));
         return r;
+    }
     if (purpose == PURPOSE_HISTORY) {
         gap = &gaps.items[gaps.n - 1];
         run.to = gap->to;
@@ -475,11 +512,6 @@ int sync_next(struct sync *sync, struct sync_question *ret, int64_t *ret_wait, s
     for (int i = 0; i < PURPOSE_COUNT; i++) {
         struct lane *lane = &sync->lanes[i];
 
-        if (now < lane->not_before) {
-            wake = min64(wake, lane->not_before);
-            work = true;
-            continue;
-        }
         if (!lane->run.id) {
             r = begin_pass(sync, (enum sync_purpose)i, now, &wake, err);
             if (r < 0)
@@ -616,7 +648,7 @@ static void fail(struct taken *taken, enum run_outcome outcome, const char *deta
 static int judge_pass(struct sync *sync, const struct sync_run *run, bool strangers,
                       struct taken *ret, struct error *err)
 {
-    bool one_page = run->next_page == 1;
+    bool one_page = run->next_page == 1, whole;
     int64_t missing;
     int r;
 
@@ -636,12 +668,15 @@ static int judge_pass(struct sync *sync, const struct sync_run *run, bool strang
     }
     if (ret->proof)
         return 0;
+    /* On several pages a row that came twice is in the place of one that did not come. */
+    whole = one_page || run->repeats == 0 ||
+            (run->total >= 0 && run->rows_read - run->repeats >= run->total);
     /* Rows may have moved across a page's border unseen, or be left out by mistake. Nothing did if
      * the same question had the same answer, row for row, before. */
     r = sync_run_has_twin(sync->ledger, run, err);
     if (r < 0)
         return r;
-    if (r > 0)
+    if (r > 0 && whole)
         ret->covers = ret->proof = true;
     else if (run->repeats > 0)
         fail(ret, RUN_DRIFTED,
@@ -703,14 +738,16 @@ static int take_page(struct sync *sync, struct sync_run *run, const struct page 
     return r;
 }
 
-/* Windows are made to hold about ten pages: fewer drifts, and less to ask again. */
+/* Windows are made to hold somewhat less than a page, as one page is proof by itself: the next one
+ * is as long as would have held four fifths of one here, and grows while there is little. */
 static void adapt_chunk(struct lane *lane, const struct sync_run *run)
 {
     int64_t length = run->to - run->from;
 
-    if (run->next_page > WIDE_PASS && length > MINUTE)
-        lane->chunk = max64(length / 2, MINUTE);
-    else if (run->next_page <= 2 && length >= lane->chunk)
+    if (run->next_page > 1)
+        lane->chunk = max64(length / run->rows_read * max64(run->page_rows * 4 / 5, 1),
+                            max64(length / 8, MINUTE));
+    else if (length >= lane->chunk && run->rows_read * 2 < (int64_t)lane->page_size)
         lane->chunk = min64(lane->chunk * 2, DAY);
 }
 
@@ -724,6 +761,7 @@ static void after_pass(struct sync *sync, struct lane *lane, const struct sync_r
     case RUN_COMPLETE:
         news->pass_ended = true;
         lane->drifts = 0;
+        sync->nonsense = 0;
         adapt_chunk(lane, run);
         /* A window of which too little is proved is asked again at once, for a while. */
         lane->unproven = taken->proof || !again ? 0 : lane->unproven + 1;
@@ -747,6 +785,10 @@ static void after_pass(struct sync *sync, struct lane *lane, const struct sync_r
         news->not_understood = true;
         sync->tally.not_understood = true;
         say(sync, run, news, taken->detail);
+        /* An API that answers nothing but nonsense is not asked at the full rate. */
+        if (++sync->nonsense > PATIENCE)
+            sync->api_not_before =
+                now + backoff_delay(2 * SECOND, sync->nonsense - PATIENCE, 5 * MINUTE);
         if (run->next_page >= MAX_PAGES) /* that took long enough */
             sync->failures = ONCE_MAX_FAILURES;
         block(sync, lane, run, now);
@@ -773,6 +815,7 @@ static int answer_page(struct sync *sync, struct lane *lane, const struct sync_a
     news->stored = run.rows_read - lane->run.rows_read;
     news->new_records = run.rows_new - lane->run.rows_new;
     news->bad_records = run.rows_bad - lane->run.rows_bad;
+    news->new_bad_records = run.rows_bad_new - lane->run.rows_bad_new;
     news->vanished = taken.vanished;
     sync->tally.quarantined |= news->bad_records > 0;
     sync->api_failures = 0;
@@ -863,7 +906,7 @@ void sync_set_grace(struct sync *sync, int64_t absence_grace)
 void sync_poke(struct sync *sync, bool cycle)
 {
     if (cycle)
-        sync->next_cycle_at = 0;
+        sync->next_cycle_at = sync->next_full_at = sync->api_not_before = 0;
 }
 
 bool sync_idle(const struct sync *sync)

@@ -255,8 +255,8 @@ struct decision {
         decided_by[ID_SIZE], decided_at[40];
 };
 
-static int take_resolutions(struct db *ledger, struct db *queue, struct intake_counts *counts,
-                            size_t *ret_taken, struct error *err)
+static int take_resolutions(struct db *ledger, struct db *queue, int64_t now,
+                            struct intake_counts *counts, size_t *ret_taken, struct error *err)
 {
     struct decision d;
     struct db_stmt *stmt;
@@ -279,9 +279,9 @@ static int take_resolutions(struct db *ledger, struct db *queue, struct intake_c
     db_copy(stmt, 5, d.decided_by, sizeof(d.decided_by));
     db_copy(stmt, 6, d.decided_at, sizeof(d.decided_at));
     db_done(stmt);
+    /* The queue's constraints see to the time; a decision is not lost over it. */
     if (timestamp_parse(d.decided_at, &at) < 0)
-        return error_set(err, -EINVAL, "%s: resolution of order %s: decided_at is not understood",
-                         db_path(queue), d.order_id);
+        at = now;
     r = db_begin(ledger, err);
     if (r == 0)
         r = db_run(ledger, err,
@@ -317,7 +317,7 @@ int intake_run(struct db *ledger, struct db *queue, const struct secret *email_k
         if (r == 0)
             r = take_attempts(ledger, queue, email_key, now, &counts, &taken, err);
         if (r == 0)
-            r = take_resolutions(ledger, queue, &counts, &taken, err);
+            r = take_resolutions(ledger, queue, now, &counts, &taken, err);
     } while (r == 0 && taken > 0);
     if (r == 0) {
         int64_t asked;

@@ -232,6 +232,13 @@ int ledger_open_reader(const char *path, struct db **ret, struct error *err)
     return 0;
 }
 
+int ledger_is_used(struct db *db, int64_t *ret, struct error *err)
+{
+    return db_value(db, ret, 0, err,
+                    "SELECT EXISTS (SELECT 1 FROM transactions) OR EXISTS (SELECT 1 FROM orders)",
+                    "");
+}
+
 int ledger_get_meta(struct db *db, const char *name, char *ret, size_t size, struct error *err)
 {
     struct db_stmt *stmt;

@@ -99,6 +99,7 @@ static int add_order(struct order_book *book, struct db_stmt *stmt)
     db_copy(stmt, 5, state->transaction_id, sizeof(state->transaction_id));
     db_copy(stmt, 6, state->rule, sizeof(state->rule));
     db_copy(stmt, 7, state->reason, sizeof(state->reason));
+    state->decided_at = db_time(stmt, 8);
     book->n_orders++;
     return 0;
 }
@@ -148,14 +149,19 @@ static int load_resolution(struct db *ledger, struct order_book *book, size_t i,
     struct db_stmt *stmt;
     int r;
 
-    r = db_query(ledger, &stmt, err,
-                 "SELECT decision, transaction_id, note, decided_by FROM resolutions r"
-                 " WHERE resolution_id = (SELECT max(resolution_id) FROM resolutions"
-                 "                        WHERE order_id = ?)"
-                 " AND (decision = 'charged'"
-                 "      OR NOT EXISTS (SELECT 1 FROM attempts a WHERE a.order_id = r.order_id"
-                 "                     AND a.attempted_at > r.decided_at))",
-                 "t", order->id);
+    r = db_query(
+        ledger, &stmt, err,
+        "SELECT decision, transaction_id, note, decided_by FROM resolutions r"
+        " WHERE resolution_id = (SELECT max(resolution_id) FROM resolutions"
+        "                        WHERE order_id = ?)"
+        " AND (decision = 'charged'"
+        "      OR NOT EXISTS (SELECT 1 FROM attempts a WHERE a.order_id = r.order_id"
+        /* An attempt told in whole seconds may have come after a decision of that second. */
+        "                     AND (a.attempted_at > r.decided_at"
+        "                          OR (substr(a.attempted_at, 20) = '.000Z' AND"
+        "                              substr(a.attempted_at, 1, 19) ="
+        "                              substr(r.decided_at, 1, 19)))))",
+        "t", order->id);
     if (r == 0)
         r = db_step(ledger, stmt, err);
     if (r <= 0)
@@ -343,6 +349,11 @@ static int load_around(struct db *ledger, struct order_book *book,
     return r;
 }
 
+#define SELECT_ORDERS                                                                              \
+    "SELECT o.order_id, o.verdict, o.revision, o.first_attempt_at, o.last_attempt_at,"             \
+    " v.transaction_id, v.rule, v.reason, v.decided_at FROM orders o LEFT JOIN verdicts v"         \
+    " ON v.order_id = o.order_id AND v.revision = o.revision"
+
 static int load(struct db *ledger, const char *order_id, const struct match_settings *settings,
                 struct order_book **ret, struct error *err)
 {
@@ -352,13 +363,12 @@ static int load(struct db *ledger, const char *order_id, const struct match_sett
 
     if (!book)
         return error_set(err, -ENOMEM, "out of memory");
-    r = db_query(ledger, &stmt, err,
-                 "SELECT o.order_id, o.verdict, o.revision, o.first_attempt_at, o.last_attempt_at,"
-                 " v.transaction_id, v.rule, v.reason FROM orders o LEFT JOIN verdicts v"
-                 " ON v.order_id = o.order_id AND v.revision = o.revision"
-                 " WHERE CASE WHEN ?1 IS NULL THEN o.sealed = 0 ELSE o.order_id = ?1 END"
-                 " ORDER BY o.first_attempt_at, o.order_id",
-                 "t", order_id);
+    r = order_id
+            ? db_query(ledger, &stmt, err, SELECT_ORDERS " WHERE o.order_id = ?", "t", order_id)
+            : db_query(ledger, &stmt, err,
+                       SELECT_ORDERS " WHERE o.sealed = 0"
+                                     " ORDER BY o.first_attempt_at, o.order_id",
+                       "");
     while (r == 0 && (r = db_step(ledger, stmt, err)) > 0) {
         r = add_order(book, stmt);
         if (r < 0)
@@ -472,23 +482,4 @@ int orders_seal(struct db *ledger, int64_t before, struct error *err)
                   "UPDATE orders SET sealed = 1 WHERE sealed = 0"
                   " AND verdict NOT IN ('pending', 'needs_review') AND last_attempt_at < ?",
                   "T", before);
-}
-
-int orders_count(struct db *ledger, int64_t ret[VERDICT_COUNT], struct error *err)
-{
-    int64_t counts[VERDICT_COUNT] = {0};
-    enum verdict verdict;
-    struct db_stmt *stmt;
-    int r;
-
-    r = db_query(ledger, &stmt, err, "SELECT verdict, count(*) FROM orders GROUP BY verdict", "");
-    while (r == 0 && (r = db_step(ledger, stmt, err)) > 0) {
-        if (verdict_from_name(db_text(stmt, 0), &verdict) == 0)
-            counts[verdict] = db_int(stmt, 1);
-        r = 0;
-    }
-    if (r < 0)
-        return r;
-    memcpy(ret, counts, sizeof(counts));
-    return 0;
 }

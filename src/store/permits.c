@@ -24,7 +24,8 @@ static int offer_verdict(struct db *queue, const struct offer *offer, int64_t no
                   "INSERT INTO retry_offers (order_id, revision, verdict, offered_at)"
                   " SELECT ?1, ?2, ?3, ?4"
                   " WHERE NOT EXISTS (SELECT 1 FROM permits WHERE order_id = ?1"
-                  "                   AND (revision = ?2 OR taken_at > ?5))"
+                  "                   AND (revision = ?2"
+                  "                        OR substr(taken_at, 1, 19) > substr(?5, 1, 19)))"
                   " AND NOT EXISTS (SELECT 1 FROM pending_orders WHERE order_id = ?1)"
                   " AND NOT EXISTS (SELECT 1 FROM earlier_attempts WHERE order_id = ?1)"
                   " AND NOT EXISTS (SELECT 1 FROM claims WHERE order_id = ?1)"
@@ -78,7 +79,7 @@ static int add_missing(struct db *ledger, struct db *queue, int64_t now, struct 
 
     r = db_query(ledger, &stmt, err,
                  "SELECT order_id, revision, verdict, last_attempt_at FROM orders"
-                 " WHERE verdict IN ('not_charged', 'reversed')",
+                 " WHERE sealed = 0 AND verdict IN ('not_charged', 'reversed')",
                  "");
     while (r == 0 && (r = db_step(ledger, stmt, err)) > 0) {
         db_copy(stmt, 0, offer.order_id, sizeof(offer.order_id));
@@ -92,12 +93,12 @@ static int add_missing(struct db *ledger, struct db *queue, int64_t now, struct 
     return r;
 }
 
-int permits_refresh(struct db *ledger, struct db *queue, int64_t now, struct error *err)
+int permits_refresh(struct db *ledger, struct db *queue, bool all, int64_t now, struct error *err)
 {
     int r;
 
     r = db_begin(queue, err);
-    if (r == 0)
+    if (r == 0 && all)
         r = drop_stale(ledger, queue, err);
     if (r == 0)
         r = add_missing(ledger, queue, now, err);

@@ -140,15 +140,17 @@ int session_close(struct db *queue, const struct session *session, struct error 
                   session->id, session->created_text);
 }
 
-int sessions_wipe(struct db *queue, struct error *err)
+int sessions_rewrite(struct db *queue, struct error *err)
+{
+    return db_exec(queue, "VACUUM", err);
+}
+
+int sessions_empty_wal(struct db *queue, struct error *err)
 {
     int64_t busy;
     int r;
 
-    /* The app's own updates may have left copies of a key in the free space of pages. */
-    r = db_exec(queue, "VACUUM", err);
-    if (r == 0)
-        r = db_value(queue, &busy, 0, err, "PRAGMA wal_checkpoint(TRUNCATE)", "");
+    r = db_value(queue, &busy, 0, err, "PRAGMA wal_checkpoint(TRUNCATE)", "");
     if (r == 0 && busy)
         return error_set(err, -EBUSY, "%s: a reader keeps the WAL from being emptied",
                          db_path(queue));

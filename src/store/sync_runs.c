@@ -22,7 +22,7 @@ int sync_run_begin(struct db *ledger, struct sync_run *run, struct error *err)
     int r;
 
     run->next_page = 1;
-    run->rows_read = run->rows_new = run->rows_bad = run->repeats = 0;
+    run->rows_read = run->rows_new = run->rows_bad = run->rows_bad_new = run->repeats = 0;
     run->page_rows = run->total = -1;
     run->digest[0] = '\0';
     r = db_run(ledger, err,
@@ -235,8 +235,10 @@ int coverage_subtract(struct db *ledger, int64_t from, int64_t to,
 
     r = db_query(ledger, &stmt, err,
                  "SELECT covered_from, covered_to FROM coverage WHERE covered_from <= ?2"
-                 " AND covered_to >= ?1 AND began_at >= ?3 AND proof >= ?4 AND clear >= ?5",
-                 "TTTbb", from, to, demand->since, (int)demand->proof, (int)demand->clear);
+                 " AND covered_to >= ?1 AND began_at >= ?3 AND proof >= ?4 AND clear >= ?5"
+                 " AND covered_from >= ?6",
+                 "TTTbbT", from, to, demand->since, (int)demand->proof, (int)demand->clear,
+                 from - SYNC_MAX_WINDOW_MS);
     while (r == 0 && (r = db_step(ledger, stmt, err)) > 0) {
         r = interval_set_subtract(set, db_time(stmt, 0), db_time(stmt, 1));
         if (r < 0) {
@@ -256,8 +258,9 @@ int coverage_runs(struct db *ledger, int64_t from, int64_t to, const struct cove
     r = db_query(ledger, &stmt, err,
                  "SELECT DISTINCT run_id FROM coverage WHERE covered_from <= ?2"
                  " AND covered_to >= ?1 AND began_at >= ?3 AND proof >= ?4 AND clear >= ?5"
-                 " ORDER BY run_id",
-                 "TTTbb", from, to, demand->since, (int)demand->proof, (int)demand->clear);
+                 " AND covered_from >= ?6 ORDER BY run_id",
+                 "TTTbbT", from, to, demand->since, (int)demand->proof, (int)demand->clear,
+                 from - SYNC_MAX_WINDOW_MS);
     while (r == 0 && (r = db_step(ledger, stmt, err)) > 0) {
         r = each(db_int(stmt, 0), userdata);
         if (r < 0)

@@ -7,6 +7,7 @@
 
 enum {
     EDGE_MS = 5000,
+    LATE_MIN = 3,                         /* late records before anything is learned of them */
     WATCHED_MS = 4 * 24 * 60 * 60 * 1000, /* records older than this were not watched for */
 };
 
@@ -71,14 +72,14 @@ static int measure_lateness(struct db *ledger, const struct transaction *t, int6
     int64_t watched;
     int r;
 
-    if (now - t->created_at > WATCHED_MS) {
+    if (now - t->transacted_at > WATCHED_MS) {
         *ret = -1;
         return 0;
     }
     r = db_value(ledger, &watched, 0, err,
-                 "SELECT 1 FROM coverage WHERE covered_from <= ?1 AND covered_to >= ?1"
+                 "SELECT 1 FROM coverage WHERE covered_from BETWEEN ?2 AND ?1 AND covered_to >= ?1"
                  " AND proof = 1 LIMIT 1",
-                 "T", t->created_at);
+                 "TT", t->transacted_at, t->transacted_at - SYNC_MAX_WINDOW_MS);
     if (r == 0)
         *ret = watched && now > t->transacted_at ? now - t->transacted_at : 0;
     return r;
@@ -132,11 +133,12 @@ static int store_bad(struct db *ledger, struct sync_run *run, const struct bad_r
 
     run->rows_bad++;
     digest_extend(run->digest, bad->digest);
-    r = db_value(ledger, &repeated, 0, err, "SELECT run_id = ?2 FROM quarantine WHERE digest = ?1",
+    r = db_value(ledger, &repeated, -1, err, "SELECT run_id = ?2 FROM quarantine WHERE digest = ?1",
                  "ti", bad->digest, run->id);
     if (r < 0)
         return r;
-    run->repeats += repeated;
+    run->repeats += repeated > 0;
+    run->rows_bad_new += repeated < 0;
     return db_run(ledger, err,
                   "INSERT INTO quarantine (digest, transaction_id, created_at, reason, run_id,"
                   " window_from, window_to, page, first_seen_at, last_seen_at, raw, transacted_at)"
@@ -240,7 +242,8 @@ int transactions_lateness(struct db *ledger, int64_t since, int64_t *ret_p99_ms,
                  : db_value(ledger, ret_p99_ms, 0, err,
                             "SELECT late_ms FROM transactions WHERE first_seen_at >= ?"
                             " AND late_ms > 0 ORDER BY late_ms DESC LIMIT 1 OFFSET ?",
-                            "Ti", since, measured / 100);
+                            "Ti", since,
+                            measured / 100 < LATE_MIN - 1 ? (int64_t)LATE_MIN - 1 : measured / 100);
 }
 
 static int reclassify(struct db *ledger, const char *const *unsettled, struct error *err)

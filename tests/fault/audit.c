@@ -12,13 +12,22 @@
 #include "core/timestamp.h"
 #include "shop.h"
 
+/* The power went before it was in WAL mode: its next writer rolls back, a reader cannot. */
+static bool is_being_made(const char *path)
+{
+    char journal[PATH_MAX + 16];
+
+    snprintf(journal, sizeof(journal), "%s-journal", path);
+    return access(journal, F_OK) == 0;
+}
+
 static sqlite3 *open_reader(const char *name)
 {
     char path[PATH_MAX];
     sqlite3 *db;
 
     shop_path(name, path, sizeof(path));
-    if (access(path, F_OK) < 0)
+    if (access(path, F_OK) < 0 || is_being_made(path))
         return NULL;
     if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
         complain("%s cannot be opened: %s", name, sqlite3_errmsg(db));

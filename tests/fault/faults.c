@@ -180,6 +180,8 @@ bool fault_of_caller(const void *address)
     return i == faults.nth - 1 && callers[i].calls == nth_call && strike();
 }
 
+int __real_rename(const char *from, const char *to);
+
 void power_cut(const char *directory, enum power_variant variant, unsigned seed)
 {
     char path[PATH_MAX];
@@ -190,7 +192,7 @@ void power_cut(const char *directory, enum power_variant variant, unsigned seed)
     vfs_power_cut(variant, &seed);
     if (renamed.pending && !renamed.synced && truncate(renamed.to, 0) < 0)
         abort();
-    if (renamed.pending && names_lost && rename(renamed.to, renamed.from) < 0)
+    if (renamed.pending && names_lost && __real_rename(renamed.to, renamed.from) < 0)
         abort();
     renamed.pending = false;
     /* What is shared in memory is made anew; that nothing relies on it is part of the test. */
@@ -266,7 +268,6 @@ int __real_open(const char *path, int flags, ...);
 ssize_t __real_read(int fd, void *bytes, size_t n);
 ssize_t __real_write(int fd, const void *bytes, size_t n);
 int __real_fsync(int fd);
-int __real_rename(const char *from, const char *to);
 int __real_mkdir(const char *path, mode_t mode);
 int __real_chmod(const char *path, mode_t mode);
 int __real_fchmod(int fd, mode_t mode);

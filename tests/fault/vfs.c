@@ -22,7 +22,7 @@ struct change {
 struct image {
     char path[PATH_MAX];
     unsigned char *bytes;
-    size_t size;
+    size_t size, room;
     struct change *changes;
     size_t n_changes, allocated;
 };
@@ -67,7 +67,10 @@ void vfs_forget(void)
 
 static void resize(struct image *image, size_t size)
 {
-    image->bytes = must(realloc(image->bytes, size + 1));
+    if (size >= image->room) {
+        image->room = 2 * size + 4096;
+        image->bytes = must(realloc(image->bytes, image->room));
+    }
     if (size > image->size)
         memset(image->bytes + image->size, 0, size - image->size);
     image->size = size;

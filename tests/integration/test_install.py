@@ -1,5 +1,5 @@
-"""make install and uninstall; the units, the message catalogue, as far as they can be tested without
-booting (tests/system does that)."""
+"""make install and uninstall; the units, the message catalogue, as far as they can be tested
+without booting (tests/system does that)."""
 import os
 import re
 import shutil
@@ -117,9 +117,9 @@ class Staged(unittest.TestCase):
         make("install", self.root, PREFIX="/usr", SYSCONFDIR="/srv/etc",
              UNITDIR="/lib/systemd/system", STATEDIR="/srv/state")
         files = tree(self.root)
-        for name in ("usr/sbin/reconciled", "usr/bin/reconctl", "lib/systemd/system/reconciled.service",
-                     "srv/etc/reconciled/reconciled.conf", "usr/lib/sysusers.d/reconciled.conf",
-                     "srv/state/queue/queue.db"):
+        for name in ("usr/sbin/reconciled", "usr/bin/reconctl",
+                     "lib/systemd/system/reconciled.service", "srv/etc/reconciled/reconciled.conf",
+                     "usr/lib/sysusers.d/reconciled.conf", "srv/state/queue/queue.db"):
             self.assertIn(name, files)
         for name in ("reconciled.service", "reconciled@.service"):
             unit = text_of(self.root, "lib/systemd/system", name)

@@ -1,5 +1,5 @@
 """An API that does not tell the truth. Whatever it says, the ledger claims nothing that is not so,
-no order is called 'not_charged' that was charged, and what is true comes in as soon as it is said."""
+no order is called 'not_charged' that was charged, and the truth comes in as soon as it is said."""
 import http.server
 import json
 import threading

@@ -170,7 +170,8 @@ static void refresh_offers(struct sim *sim)
 
     if (!d->offers_stale)
         return;
-    expect(sim, permits_refresh(ledger_db(d->ledger), d->queue, sim->now, &err), "offers", &err);
+    expect(sim, permits_refresh(ledger_db(d->ledger), d->queue, true, sim->now, &err), "offers",
+           &err);
     d->offers_stale = false;
 }
 

@@ -140,6 +140,13 @@ static void drifting(struct params *p, struct rng *rng)
     p->sync.requests_per_minute = some(rng, 40, 150);
 }
 
+/* Records that the API takes back. */
+static void vanishing(struct params *p, struct rng *rng)
+{
+    p->deleted = some(rng, 50, 400);
+    p->orders = some(rng, 10, 40);
+}
+
 static void faulty(struct params *p, struct rng *rng)
 {
     p->unreachable = some(rng, 0, 150);
@@ -247,6 +254,7 @@ const struct scenario scenarios[] = {
     {"very-late", "some show after the grace", very_late},
     {"skewed", "clocks that are off, slow processing", skewed},
     {"drifting", "small pages, records come and go between them", drifting},
+    {"vanishing", "records that the API takes back", vanishing},
     {"faulty", "outages, 5xx, 429, answers that are none", faulty},
     {"cut-off", "lists that end too early", cut_off},
     {"withholding", "lists that lack rows and do not say so", withholding},

@@ -97,8 +97,8 @@ def count(path, table, user="root"):
 
 
 def verdict_of(order_id, state=STATE):
-    return sql(f"{state}/ledger.db", f"SELECT verdict FROM order_status WHERE order_id='{order_id}'",
-               "analyst")
+    return sql(f"{state}/ledger.db",
+               f"SELECT verdict FROM order_status WHERE order_id='{order_id}'", "analyst")
 
 
 def mode_of(path):

@@ -1,5 +1,5 @@
-"""Tests the Debian package, as root, in a booted system (see run): /opt/test/debs has the package, and
-old.deb, which is the same with a lower version. Steps run in the order of their numbers."""
+"""Tests the Debian package, as root, in a booted system (see run): /opt/test/debs has the package,
+and old.deb, which is the same with a lower version. Steps run in the order of their numbers."""
 import glob
 import os
 import pwd

@@ -1,5 +1,5 @@
-"""Tests a service whose files were staged by 'make install DESTDIR=' and copied: everything belongs to
-root, and nobody has made a user. Steps run in the order of their numbers."""
+"""Tests a service whose files were staged by 'make install DESTDIR=' and copied: everything belongs
+to root, and nobody has made a user. Steps run in the order of their numbers."""
 import os
 import sys
 import unittest

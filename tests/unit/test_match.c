@@ -719,7 +719,36 @@ static void charged_twice(void **state)
     expect("A", VERDICT_CHARGED, RULE_CLAIM, "S1");
     w.sales[1].voided = true;
     decide();
+    expect("A", VERDICT_PENDING, RULE_NONE,
+           ""); /* claims are of other calls than the one in doubt */
+    w.orders[0].absence = ABSENCE_PROVEN;
+    decide();
     expect("A", VERDICT_REVERSED, RULE_CLAIM, "S2");
+}
+
+static void reversed_while_more_may_be_charged(void **state)
+{
+    struct match_order *a;
+
+    (void)state;
+    a = add_order("A", T);
+    add_attempt(a, T + 60 * SECOND);
+    add_sale("S1", T)->order_ref = "A";
+    w.sales[0].voided = true;
+    decide();
+    expect("A", VERDICT_PENDING, RULE_NONE, ""); /* the second attempt is not accounted for */
+    a->absence = ABSENCE_BLOCKED;
+    decide();
+    expect("A", VERDICT_NEEDS_REVIEW, RULE_NONE, "");
+    a->absence = ABSENCE_PROVEN;
+    decide();
+    expect("A", VERDICT_REVERSED, RULE_REFERENCE, "S1");
+
+    /* B might have S2, but A might have it too. */
+    add_sale("S2", T);
+    add_order("B", T);
+    decide();
+    expect("A", VERDICT_NEEDS_REVIEW, RULE_NONE, "");
 }
 
 static void charged_twice_before_the_grace_is_over(void **state)
@@ -1108,6 +1137,7 @@ int main(void)
         TEST(reference_that_disagrees),
         TEST(reference_of_nobody_is_no_reference),
         TEST(charged_twice),
+        TEST(reversed_while_more_may_be_charged),
         TEST(charged_twice_before_the_grace_is_over),
         TEST(two_by_identity),
         TEST(taken_back),

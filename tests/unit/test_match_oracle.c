@@ -150,7 +150,7 @@ static void random_order(struct instance *in, size_t i, const struct mood *mood)
     *order = (struct match_order){.id = order_ids[i],
                                   .attempts = in->attempts[i],
                                   .n_attempts = percent(75) ? 1 : 2 + below(MAX_ATTEMPTS - 1),
-                                  .absence = (enum absence)below(3)};
+                                  .absence = (enum absence)below(4)};
     for (size_t k = 0; k < order->n_attempts; k++)
         in->attempts[i][k] = (struct match_attempt){.at = 100 + 5 * (int64_t)below(7),
                                                     .amount = random_money(mood),
@@ -383,6 +383,9 @@ static void list_edges(struct oracle *o)
                 o->fit[i][t] = FIT_CLAIMED_BY_OTHER;
         }
     for (size_t i = 0; i < in->n_orders; i++) {
+        const struct match_resolution *resolution = in->orders[i].resolution;
+        bool unnamed = resolution && resolution->verdict == VERDICT_CHARGED &&
+                       !(resolution->transaction_id && *resolution->transaction_id);
         bool owned = false;
 
         for (int t = 0; t < o->n_things; t++)
@@ -390,7 +393,7 @@ static void list_edges(struct oracle *o)
         for (int t = 0; t < o->n_things; t++) {
             if (owned && !in->orders[i].resolution && o->fit[i][t] == FIT_AMOUNT)
                 o->fit[i][t] = FIT_COUNT;
-            o->edge[i][t] = fit_eligible(o->fit[i][t]) && !in->orders[i].resolution;
+            o->edge[i][t] = fit_eligible(o->fit[i][t]) && (!resolution || unnamed);
         }
     }
 }
@@ -608,11 +611,44 @@ static bool is_reference_conflict(const struct oracle *o, size_t i, int t)
            !fit_eligible(o->fit[i][t]);
 }
 
+/* Whether a reversed sale is leave to charge again: no live one is eligible, and each attempt is
+ * accounted for, by a reversed sale of its own or by absence. */
+static struct verdict_of_oracle judge_leave(const struct oracle *o, size_t i,
+                                            struct verdict_of_oracle reversed)
+{
+    const struct match_order *order = &o->in->orders[i];
+    size_t accounted = 0;
+
+    for (int t = 0; t < o->n_things; t++) {
+        enum fit fit = o->fit[i][t];
+
+        if (!fit_eligible(fit))
+            continue;
+        if (o->things[t].live)
+            return review;
+        if (fit == FIT_REFERENCE || (fit == FIT_IDENTITY && o->in->settings.claims_complete) ||
+            (fit != FIT_CLAIM && order->n_attempts == 1))
+            accounted++;
+    }
+    if (accounted >= order->n_attempts)
+        return reversed;
+    switch (order->absence) {
+    case ABSENCE_UNPROVEN:
+        return (struct verdict_of_oracle){.verdict = VERDICT_PENDING, .id = ""};
+    case ABSENCE_BLOCKED:
+        return review;
+    case ABSENCE_PROVEN:
+    case ABSENCE_STANDS:
+        break;
+    }
+    return reversed;
+}
+
 static struct verdict_of_oracle judge_now(const struct oracle *o, size_t i)
 {
     const struct match_order *order = &o->in->orders[i];
     struct verdict_of_oracle v;
-    bool conflict = false, eligible = false;
+    bool conflict = false, eligible = false, undecided;
     int64_t first, last;
 
     oracle_span(order, &first, &last);
@@ -638,10 +674,14 @@ static struct verdict_of_oracle judge_now(const struct oracle *o, size_t i)
     for (int t = 0; t < o->n_things; t++)
         if (v.assigned & (1U << t) && o->things[t].sale && o->things[t].sale->vanished)
             v = review;
+    undecided = v.verdict == VERDICT_PENDING;
+    if (v.verdict == VERDICT_REVERSED)
+        v = judge_leave(o, i, v);
     if (v.verdict == VERDICT_NEEDS_REVIEW && o->in->now < last + o->in->settings.absence_grace)
         v.verdict = VERDICT_PENDING;
-    if (v.verdict == VERDICT_PENDING && !eligible && !conflict &&
-        order->absence == ABSENCE_PROVEN && o->in->now > last + o->in->settings.absence_grace) {
+    if (undecided && !eligible && !conflict &&
+        (order->absence == ABSENCE_STANDS ||
+         (order->absence == ABSENCE_PROVEN && o->in->now > last + o->in->settings.absence_grace))) {
         v.verdict = VERDICT_NOT_CHARGED;
         v.rule = RULE_ABSENCE;
     }
