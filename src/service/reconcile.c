@@ -50,7 +50,9 @@ static void evidence_window(const struct match_order *order, const struct match_
 
     match_window(order, settings, &from, &to);
     *ret_from = timestamp_floor_second(from);
-    *ret_to = timestamp_ceil_second(to > grace_end ? to : grace_end);
+    *ret_to = timestamp_ceil_second(to);
+    if (*ret_to < timestamp_floor_second(grace_end))
+        *ret_to = timestamp_floor_second(grace_end);
 }
 
 int reconcile_absence(struct db *ledger, const struct match_order *order,

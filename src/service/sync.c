@@ -306,8 +306,8 @@ static int order_gaps(struct sync *sync, int64_t now, struct interval_set *gaps,
         int64_t from = timestamp_floor_second(orders[i].first_attempt_at - settings->before);
         int64_t ripe = orders[i].last_attempt_at + settings->absence_grace;
         /* What was paid within the window may be entered until the grace is over. */
-        int64_t to =
-            timestamp_ceil_second(max64(orders[i].last_attempt_at + settings->after, ripe));
+        int64_t to = max64(timestamp_ceil_second(orders[i].last_attempt_at + settings->after),
+                           timestamp_floor_second(ripe));
         struct coverage_demand demand = {.since = sync->poll_began_at};
 
         if (now > ripe && to <= timestamp_floor_second(now - settings->edge_lag))
@@ -409,8 +409,8 @@ static int begin_pass(struct sync *sync, enum sync_purpose purpose, int64_t now,
     r = lane_gaps(sync, purpose, now, &gaps, &open_orders, err);
     if (r < 0)
         return r;
-    /* Before gaps are joined, or what lies between a blocked one and the next would be read again and
-     * again; and after, as they may be joined across it. */
+    /* Before gaps are joined, or what lies between a blocked one and the next would be read again
+     * and again; and after, as they may be joined across it. */
     r = leave_out_blocked(sync, now, &gaps, wake, err);
     if (r == 0 && purpose != PURPOSE_ORDER) {
         r = join_near(sync, &gaps, err);
@@ -644,6 +644,14 @@ static void fail(struct taken *taken, enum run_outcome outcome, const char *deta
     *taken = (struct taken){.ended = true, .outcome = outcome, .detail = detail};
 }
 
+static unsigned times_blocked(const struct sync *sync, const struct sync_run *run)
+{
+    for (size_t i = 0; i < sync->n_blocked; i++)
+        if (sync->blocked[i].from == run->from && sync->blocked[i].to == run->to)
+            return sync->blocked[i].failures;
+    return 0;
+}
+
 /* The pass read its last page. */
 static int judge_pass(struct sync *sync, const struct sync_run *run, bool strangers,
                       struct taken *ret, struct error *err)
@@ -656,7 +664,8 @@ static int judge_pass(struct sync *sync, const struct sync_run *run, bool strang
     if (r < 0)
         return r;
     *ret = (struct taken){.ended = true, .outcome = RUN_COMPLETE};
-    if (run->rows_read == 0 && missing > 0) {
+    /* Most likely an error of the API; but not for ever. Then it is as with rows that are missing. */
+    if (run->rows_read == 0 && missing > 0 && times_blocked(sync, run) < PATIENCE) {
         fail(ret, RUN_FAILED, "an empty answer for a window in which records are known");
         return 0;
     }

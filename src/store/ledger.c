@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,7 +90,18 @@ static int read_key(const char *path, struct secret **ret, struct error *err)
     return *ret ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 
-/* On disk, whole, before the first hash made with it can be. */
+/* A name is on disk only when its directory is. */
+static int sync_directory_of(const char *path)
+{
+    _cleanup_close_ int fd = -1;
+    char copy[4096 + 8];
+
+    snprintf(copy, sizeof(copy), "%s", path);
+    fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -1 : fsync(fd);
+}
+
+/* On disk, whole, under its name, before the first hash made with it can be. */
 static int write_key(const char *path, const struct secret *key, struct error *err)
 {
     _cleanup_close_ int fd = -1;
@@ -101,7 +113,7 @@ static int write_key(const char *path, const struct secret *key, struct error *e
     if (fd < 0)
         return error_set(err, -errno, "%s: %s", temporary, strerror(errno));
     if (write(fd, secret_text(key), EMAIL_KEY_SIZE) != EMAIL_KEY_SIZE || fsync(fd) < 0 ||
-        rename(temporary, path) < 0)
+        rename(temporary, path) < 0 || sync_directory_of(path) < 0)
         r = errno ? -errno : -EIO;
     return r < 0 ? error_set(err, r, "%s: %s", path, strerror(-r)) : 0;
 }
