@@ -11,6 +11,10 @@
 #include "core/interval.h"
 #include "store/db.h"
 
+/* Names of meta values (store/ledger.h): between these instants everything is to be read once. */
+#define SYNC_ORIGIN "sync_origin" /* where history began when the ledger was empty */
+#define SYNC_EDGE   "sync_edge"   /* of the last cycle that began */
+
 /* No window is longer (a day, and what rounding adds), so older coverage need not be looked at. */
 enum { SYNC_MAX_WINDOW_MS = 86400000 + 5000 };
 

@@ -41,7 +41,7 @@ static void add_daemon(struct row *row, const struct status *s, pid_t daemon, in
     row_time(row, "cycle_ended_at", s->cycle_ended_at);
     row_text(row, "cycle_outcome", s->cycle_outcome);
     row_count(row, "lag_seconds",
-              s->proven_to < 0 || now < s->proven_to ? -1 : (now - s->proven_to) / 1000);
+              s->covered_to < 0 || now < s->covered_to ? -1 : (now - s->covered_to) / 1000);
 }
 
 static void add_ledger(struct row *row, const struct status *s,

@@ -445,8 +445,8 @@ static void report_cycle(struct manager *m, const char *outcome)
         database_trouble(m, &err);
         return;
     }
-    if (status.proven_to >= 0)
-        snprintf(lag, sizeof(lag), "%" PRId64 " s behind", (now - status.proven_to) / 1000);
+    if (status.covered_to >= 0)
+        snprintf(lag, sizeof(lag), "%" PRId64 " s behind", (now - status.covered_to) / 1000);
     if (!m->config->vault_url && sessions > 0 && !m->no_vault_said) {
         journal_no_vault(sessions);
         m->no_vault_said = true;

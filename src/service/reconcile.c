@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "core/timestamp.h"
+#include "store/ledger.h"
 #include "store/orders.h"
 #include "store/sync_runs.h"
 #include "store/transactions.h"
@@ -55,6 +56,41 @@ static void evidence_window(const struct match_order *order, const struct match_
         *ret_to = timestamp_floor_second(grace_end);
 }
 
+static int load_instant(struct db *ledger, const char *name, int64_t *ret, struct error *err)
+{
+    char text[TIMESTAMP_TEXT_SIZE];
+    int r = ledger_get_meta(ledger, name, text, sizeof(text), err);
+
+    if (r == 0 && timestamp_parse(text, ret) < 0)
+        *ret = -1;
+    return r;
+}
+
+/* A record that carries the order's id counts from far outside of its window. So nothing may be
+ * unread there either, as far as the ledger reaches: not while history is still being fetched, and
+ * not after a time in which nobody read. */
+static int surroundings_read(struct db *ledger, const struct match_order *order,
+                             const struct match_settings *settings, bool *ret, struct error *err)
+{
+    const struct coverage_demand demand = {0};
+    int64_t from, to, origin, edge;
+    int r;
+
+    r = load_instant(ledger, SYNC_ORIGIN, &origin, err);
+    if (r == 0)
+        r = load_instant(ledger, SYNC_EDGE, &edge, err);
+    if (r < 0)
+        return r;
+    match_window(
+        order,
+        &(struct match_settings){.before = settings->late_watch, .after = settings->late_watch},
+        &from, &to);
+    from = from < origin ? origin : timestamp_ceil_second(from);
+    to = to > edge ? edge : timestamp_floor_second(to);
+    *ret = true;
+    return from < to ? covers(ledger, from, to, &demand, ret, err) : 0;
+}
+
 int reconcile_absence(struct db *ledger, const struct match_order *order,
                       const struct match_settings *settings, int64_t now, enum absence *ret,
                       int64_t *ret_since, struct error *err)
@@ -70,6 +106,8 @@ int reconcile_absence(struct db *ledger, const struct match_order *order,
         *ret_since = demand.since;
     if (now >= demand.since && now >= to)
         r = covers(ledger, from, to, &demand, &covered, err);
+    if (r == 0 && covered)
+        r = surroundings_read(ledger, order, settings, &covered, err);
     if (r == 0 && covered) {
         demand.clear = true;
         r = covers(ledger, from, to, &demand, &clear, err);

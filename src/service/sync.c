@@ -123,10 +123,10 @@ static int set_up_origin(struct sync *sync, int64_t now, struct error *err)
 {
     int r;
 
-    r = load_time(sync->ledger, "sync_origin", -1, &sync->origin, err);
+    r = load_time(sync->ledger, SYNC_ORIGIN, -1, &sync->origin, err);
     if (r == 0 && sync->origin < 0) {
         sync->origin = timestamp_floor_second(now - sync->settings.backfill);
-        r = save_time(sync->ledger, "sync_origin", sync->origin, err);
+        r = save_time(sync->ledger, SYNC_ORIGIN, sync->origin, err);
         /* Reading the history is the first deep look-back. */
         if (r == 0)
             r = save_time(sync->ledger, "deep_began_at", now, err);
@@ -444,10 +444,15 @@ static int begin_pass(struct sync *sync, enum sync_purpose purpose, int64_t now,
 
 /* --- cycles --------------------------------------------------------------------------------- */
 
-static void begin_cycle(struct sync *sync, int64_t now)
+static int begin_cycle(struct sync *sync, int64_t now, struct error *err)
 {
+    int64_t edge = timestamp_floor_second(now - sync->settings.edge_lag);
+    int r = save_time(sync->ledger, SYNC_EDGE, edge, err);
+
+    if (r < 0)
+        return r;
     sync->cycle_began_at = now;
-    sync->edge = timestamp_floor_second(now - sync->settings.edge_lag);
+    sync->edge = edge;
     sync->cycle_open = true;
     sync->cycle_full = sync->settings.once || now >= sync->next_full_at;
     sync->recent_pages = 0;
@@ -458,6 +463,7 @@ static void begin_cycle(struct sync *sync, int64_t now)
         sync->deep_edge = sync->edge;
     }
     sync->next_cycle_at = now + sync->settings.interval;
+    return 0;
 }
 
 /* The look-back of a busy merchant must not eat the share that open orders need: it is repeated as
@@ -503,8 +509,11 @@ int sync_next(struct sync *sync, struct sync_question *ret, int64_t *ret_wait, s
     }
     sync->latest = now;
     if (!sync->cycle_open && now >= sync->next_cycle_at &&
-        !(sync->settings.once && sync->edge >= 0))
-        begin_cycle(sync, now);
+        !(sync->settings.once && sync->edge >= 0)) {
+        r = begin_cycle(sync, now, err);
+        if (r < 0)
+            return r;
+    }
     if (now < sync->api_not_before) {
         *ret_wait = sync->api_not_before - now;
         return 0;
@@ -664,7 +673,8 @@ static int judge_pass(struct sync *sync, const struct sync_run *run, bool strang
     if (r < 0)
         return r;
     *ret = (struct taken){.ended = true, .outcome = RUN_COMPLETE};
-    /* Most likely an error of the API; but not for ever. Then it is as with rows that are missing. */
+    /* Most likely an error of the API; but not for ever. Then it is as with rows that are missing.
+     */
     if (run->rows_read == 0 && missing > 0 && times_blocked(sync, run) < PATIENCE) {
         fail(ret, RUN_FAILED, "an empty answer for a window in which records are known");
         return 0;

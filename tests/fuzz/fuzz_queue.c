@@ -188,8 +188,8 @@ static bool insert(struct input *input)
             "INSERT INTO taken SELECT * FROM pending_orders WHERE rowid = last_insert_rowid()",
             "INSERT INTO taken_claims SELECT * FROM claims WHERE rowid = last_insert_rowid()",
             "INSERT INTO taken_sessions SELECT * FROM sessions WHERE rowid = last_insert_rowid()",
-            "INSERT INTO taken_resolutions SELECT * FROM resolutions"
-            " WHERE rowid = last_insert_rowid()"};
+            ("INSERT INTO taken_resolutions SELECT * FROM resolutions"
+             " WHERE rowid = last_insert_rowid()")};
 
         run(keep[table]);
         REQUIRE(sqlite3_changes(app) == 1);
