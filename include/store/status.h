@@ -28,6 +28,7 @@ struct status {
 
     int64_t covered_from, covered_to; /* the ends of what was ever read completely */
     int64_t gaps;                     /* between them */
+    int64_t proven_to;                /* the newest instant that was read with proof */
     int64_t backfill_percent;         /* of [origin, edge], rounded down; -1: not known */
 
     int64_t orders[VERDICT_COUNT];

@@ -139,9 +139,9 @@ static void put_sync(struct exposition *page, const struct status *s,
             s->cycle_ended_at);
     seconds(page, "reconciled_lag_seconds",
             "How far the part of the ledger that proves absence is behind.",
-            age(now, s->covered_to));
+            age(now, s->proven_to));
     seconds(page, "reconciled_proven_timestamp_seconds",
-            "The newest instant for which the ledger is complete.", s->covered_to);
+            "The newest instant for which the ledger proves absence.", s->proven_to);
     seconds(page, "reconciled_coverage_age_seconds",
             "How far the part of the ledger that was read completely is behind.",
             age(now, s->covered_to));

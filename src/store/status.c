@@ -73,7 +73,7 @@ static int read_coverage(struct db *db, struct status *s, struct error *err)
     struct db_stmt *stmt;
     int r;
 
-    r = db_query(db, &stmt, err, "SELECT covered_from, covered_to FROM coverage", "");
+    r = db_query(db, &stmt, err, "SELECT covered_from, covered_to, proof FROM coverage", "");
     if (r < 0)
         return r;
     while ((r = db_step(db, stmt, err)) > 0) {
@@ -81,6 +81,8 @@ static int read_coverage(struct db *db, struct status *s, struct error *err)
             db_done(stmt);
             return error_set(err, -ENOMEM, "out of memory");
         }
+        if (db_int(stmt, 2) && db_time(stmt, 1) > s->proven_to)
+            s->proven_to = db_time(stmt, 1);
     }
     if (r < 0)
         return r;
@@ -154,6 +156,7 @@ int status_read(struct db *ledger, int64_t now, struct status *ret, struct error
                        .api_checked_at = -1,
                        .covered_from = -1,
                        .covered_to = -1,
+                       .proven_to = -1,
                        .absence_grace = -1};
     int r;
 

@@ -20,6 +20,7 @@ static void a_fresh_ledger_knows_nothing(void **state)
     assert_false(s.ran);
     assert_int_equal(s.started_at, -1);
     assert_int_equal(s.covered_from, -1);
+    assert_int_equal(s.proven_to, -1);
     assert_int_equal(s.gaps, 0);
     assert_int_equal(s.backfill_percent, -1);
     assert_int_equal(s.last_run_at, -1);
