@@ -225,23 +225,23 @@ static void test_undisturbed(void **state)
 static void test_disk_full(void **state)
 {
     (void)state;
-    sweep(FAULT_DISK_FULL, true, false, 1, 23);
-    sweep(FAULT_DISK_FULL, true, true, 11, 23);
+    sweep(FAULT_DISK_FULL, true, false, 1, 31);
+    sweep(FAULT_DISK_FULL, true, true, 11, 31);
 }
 
 static void test_half_a_write(void **state)
 {
     (void)state;
-    sweep(FAULT_HALF_A_WRITE, false, false, 3, 47);
-    sweep(FAULT_HALF_A_WRITE, false, true, 27, 47);
+    sweep(FAULT_HALF_A_WRITE, false, false, 3, 61);
+    sweep(FAULT_HALF_A_WRITE, false, true, 27, 61);
 }
 
 static void test_io_error(void **state)
 {
     (void)state;
-    sweep(FAULT_IO, false, false, 1, 41);
-    sweep(FAULT_IO, true, true, 14, 41);
-    sweep(FAULT_IO, true, false, 28, 41);
+    sweep(FAULT_IO, false, false, 1, 59);
+    sweep(FAULT_IO, true, true, 14, 59);
+    sweep(FAULT_IO, true, false, 28, 59);
 }
 
 static void test_no_file_descriptor(void **state)
@@ -254,8 +254,8 @@ static void test_no_file_descriptor(void **state)
 static void test_busy(void **state)
 {
     (void)state;
-    sweep(FAULT_BUSY, true, false, 2, 19);
-    sweep(FAULT_BUSY, true, true, 12, 19);
+    sweep(FAULT_BUSY, true, false, 2, 29);
+    sweep(FAULT_BUSY, true, true, 12, 29);
 }
 
 static void test_no_memory(void **state)
@@ -270,14 +270,14 @@ static void test_no_memory(void **state)
 static void test_no_memory_for_sqlite(void **state)
 {
     (void)state;
-    sweep(FAULT_SQLITE_MEMORY, false, false, 1, 1511);
-    sweep(FAULT_SQLITE_MEMORY, true, true, 700, 1511);
+    sweep(FAULT_SQLITE_MEMORY, false, false, 1, 2003);
+    sweep(FAULT_SQLITE_MEMORY, true, true, 700, 2003);
 }
 
 static void test_power_cut(void **state)
 {
     (void)state;
-    sweep(FAULT_POWER, false, false, 1, 13);
+    sweep(FAULT_POWER, false, false, 1, 17);
 }
 
 /* A child lives and is killed; we live on with what it left. False: it reached the day's end. */
@@ -323,7 +323,7 @@ static void kill_sweep(enum fault_kind kind, long usual)
 static void test_kill(void **state)
 {
     (void)state;
-    kill_sweep(FAULT_KILL, 31);
+    kill_sweep(FAULT_KILL, 41);
     kill_sweep(FAULT_KILL_AFTER, 5);
 }
 
