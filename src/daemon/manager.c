@@ -186,6 +186,7 @@ static int on_leaving(const char *order_id, void *userdata, struct error *err)
 {
     struct manager *m = userdata;
 
+    m->offers_stale = true; /* also if the verdict is not replaced after all */
     return permits_withdraw(m->queue, order_id, err);
 }
 
@@ -225,7 +226,6 @@ static void decide(struct manager *m)
         return;
     }
     m->undecided = false;
-    refresh_offers(m);
     after = clock_now(m->clock);
     /* Thousands of open orders must not keep the loop from the rest of its work. */
     m->decide_at = after - before > 50 ? after + 4 * (after - before) : 0;
@@ -625,6 +625,7 @@ static void pump(struct manager *m)
         return;
     take_in(m);
     decide(m);
+    refresh_offers(m);
     pump_sync(m);
     pump_revoke(m);
     wipe_keys(m);
@@ -632,6 +633,7 @@ static void pump(struct manager *m)
         m->undecided = true;
         m->decide_at = 0;
         decide(m);
+        refresh_offers(m);
         sd_event_exit(m->event, finish_once(m));
     }
 }
