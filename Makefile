@@ -195,6 +195,7 @@ deps-demo:
 	@.ci/install-packages demo
 deps-test:
 	@.ci/install-packages test
+	@.ci/get-promtool
 deps-system:
 	@.ci/install-packages system
 deps-deb:
