@@ -94,7 +94,8 @@ static int unseal(struct db *ledger, const struct transaction *t, struct error *
                "UPDATE orders SET sealed = 0 WHERE sealed = 1 AND order_id IN"
                " (SELECT v.order_id FROM verdict_sales s JOIN verdicts v"
                " ON v.verdict_id = s.verdict_id WHERE s.transaction_id IN (?1, ?2)"
-               " AND s.assigned = 1)",
+               " AND s.assigned = 1"
+               " UNION ALL SELECT order_id FROM claims WHERE transaction_id = ?1)",
                "te", t->id, t->original_id);
     if (r == 0 && *t->order_ref)
         r = db_run(ledger, err, "UPDATE orders SET sealed = 0 WHERE sealed = 1 AND order_id = ?",

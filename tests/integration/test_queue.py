@@ -65,6 +65,7 @@ REFUSED = {
     ("sessions", "last_seen_at_is_utc_time"): ("last_seen_at", BAD_TIMES[1:]),
     ("sessions", "ended_is_paid_cancelled_or_abandoned"): ("ended", ["Paid", "done", 1]),
     ("sessions", "order_id_is_1_to_128_characters"): ("order_id", ["o" * 129]),
+    ("resolutions", "resolution_key_is_1_to_128_characters"): ("resolution_key", ["", "k" * 129]),
     ("resolutions", "order_id_is_1_to_128_characters"): ("order_id", [""]),
     ("resolutions", "decision_is_charged_or_not_charged"): ("decision", ["", "pending",
                                                                          "reversed"]),

@@ -1,4 +1,4 @@
-/* What must hold, whatever happens. Letters are those of the list in docs/TESTING.md:
+/* What must hold, whatever happens; failures name the letter:
  *
  *  a  not_charged is never said while the API had shown the charge, as a settled sale, when the
  *     evidence began; nor before the grace is over
@@ -433,6 +433,26 @@ static void judge_charge_unseen(struct sim *sim, int order, const struct record 
         fail(sim, "a: %s is not_charged, and its sale %s was shown", sim->orders[order].id, r->id);
 }
 
+/* The passes that the verdict names must, together, have read the whole window. */
+static void check_certificate(struct sim *sim, const struct verdict_change *change, int64_t from,
+                              int64_t to)
+{
+    struct db_stmt *stmt = NULL;
+    int64_t reached = from;
+
+    for (int r = db_query(daemon_ledger(sim), &stmt, NULL,
+                          "SELECT r.window_from, r.window_to FROM verdict_runs e"
+                          " JOIN verdicts v ON v.verdict_id = e.verdict_id"
+                          " JOIN sync_runs r ON r.run_id = e.run_id"
+                          " WHERE v.order_id = ? AND v.revision = ? ORDER BY r.window_from",
+                          "ti", change->order_id, change->revision);
+         each_row(sim, &stmt, r); r = 0)
+        if (db_time(stmt, 0) <= reached && db_time(stmt, 1) > reached)
+            reached = db_time(stmt, 1);
+    if (reached < to)
+        fail(sim, "a: the passes behind %s leave out a part of its window", change->order_id);
+}
+
 static void judge_absence(struct sim *sim, int order, const struct verdict_change *change)
 {
     const struct order *o = &sim->orders[order];
@@ -455,6 +475,8 @@ static void judge_absence(struct sim *sim, int order, const struct verdict_chang
     if (runs < 1 || unfit > 0)
         fail(sim, "a: %s is not_charged by %" PRId64 " passes, of which %" PRId64 " prove nothing",
              o->id, runs, unfit);
+    check_certificate(sim, change, first - sim->params.match.before,
+                      last + sim->params.match.after);
     for (int k = 0; k < o->n_attempts; k++)
         if (o->attempts[k].taken && o->attempts[k].sale != NONE)
             judge_charge_unseen(sim, order, &sim->records[o->attempts[k].sale]);
