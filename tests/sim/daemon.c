@@ -190,6 +190,8 @@ static void decide(struct sim *sim)
            "matching", &err);
     if (sim->report.counts.verdicts != before)
         check_uniqueness(sim);
+    if (dies(sim))
+        return;
     expect(sim,
            db_value(ledger_db(d->ledger), &d->n_sealed, 0, &err,
                     "SELECT count(*) FROM orders WHERE sealed = 1", ""),
@@ -260,6 +262,8 @@ static void pump(struct sim *sim)
     if (dies(sim))
         return;
     decide(sim);
+    if (!daemon_is_up(sim))
+        return;
     pump_sync(sim);
     if (dies(sim))
         return;

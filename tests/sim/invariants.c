@@ -325,6 +325,26 @@ static void judge_foreign(struct sim *sim, const struct view *view, int order, i
         }
 }
 
+/* A reversed sale accounts for one attempt. Of a further one nothing is known before the grace is
+ * over. */
+static void judge_reversal(struct sim *sim, const struct view *view, int order)
+{
+    const struct order *o = &sim->orders[order];
+    int attempts = 0, accounted = 0;
+    int64_t first, last;
+
+    attempts_known(o, &first, &last);
+    for (int k = 0; k < o->n_attempts; k++)
+        attempts += o->attempts[k].taken;
+    for (int i = 0; i < sim->n_records; i++) {
+        enum fit fit = link_of(sim, view, order, i);
+
+        accounted += fit != FIT_CLAIM && fit != FIT_COUNT && reversed_in(sim, view, i);
+    }
+    if (accounted < attempts && sim->now <= last + sim->daemon.grace)
+        fail(sim, "a: %s is reversed, and of another attempt nothing is known yet", o->id);
+}
+
 static void judge_sales(struct sim *sim, int order, const struct verdict_change *change)
 {
     struct view view;
@@ -361,6 +381,8 @@ static void judge_sales(struct sim *sim, int order, const struct verdict_change 
         fail(sim, "%s is double_charged by %d sale(s)", change->order_id, n);
     if (change->rule == RULE_AMOUNT && !sim->params.match.accept_amount_only)
         fail(sim, "b: %s is charged by amount alone", change->order_id);
+    if (change->to == VERDICT_REVERSED)
+        judge_reversal(sim, &view, order);
     for (int k = 0; change->to == VERDICT_REVERSED && k < sim->orders[order].n_attempts; k++) {
         int sale = sim->orders[order].attempts[k].sale;
 
@@ -513,6 +535,8 @@ void check_leave(struct sim *sim, int order)
     int64_t first, last, seen = 0;
 
     attempts_known(o, &first, &last);
+    if (!verdict_safe_to_retry(o->heard.verdict))
+        fail(sim, "a: leave for %s, and its verdict is %s", o->id, verdict_name(o->heard.verdict));
     for (int k = 0; k < o->n_attempts; k++) {
         const struct attempt *a = &o->attempts[k];
 
