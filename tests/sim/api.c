@@ -178,6 +178,21 @@ static char *envelop(const struct sim *sim, json_t *records, json_t *pagination)
     return text;
 }
 
+static void withhold(struct sim *sim, const struct record *record)
+{
+    struct record *r = &sim->records[record - sim->records];
+
+    r->withheld[r->n_withheld++ % (sizeof(r->withheld) / sizeof(r->withheld[0]))] = sim->now;
+}
+
+bool api_withheld(const struct record *record, int64_t from, int64_t to)
+{
+    for (size_t i = 0; i < sizeof(record->withheld) / sizeof(record->withheld[0]); i++)
+        if (record->withheld[i] >= from && record->withheld[i] <= to)
+            return true;
+    return false;
+}
+
 /* Leaves rows out of [first, *end): the last ones, all, or one. Returns how many. */
 static int leave_out(struct sim *sim, struct listing *listing, int first, int *end, bool *has_next,
                      bool noted)
@@ -196,14 +211,14 @@ static int leave_out(struct sim *sim, struct listing *listing, int first, int *e
     case 2: /* the first row */
         dropped = dropped > 0;
         for (int i = first; noted && i < first + dropped; i++)
-            sim->records[listing->items[i] - sim->records].withheld_at = sim->now;
+            withhold(sim, listing->items[i]);
         memmove(&listing->items[first], &listing->items[first + dropped],
                 (size_t)(*end - first - dropped) * sizeof(listing->items[0]));
         *end -= dropped;
         return dropped;
     }
     for (int i = first + kept; noted && i < listing->n; i++)
-        sim->records[listing->items[i] - sim->records].withheld_at = sim->now;
+        withhold(sim, listing->items[i]);
     dropped = listing->n - (first + kept);
     *end = first + kept;
     return dropped;

@@ -441,7 +441,7 @@ static void judge_charge_unseen(struct sim *sim, int order, const struct record 
         story(sim, "limit: the API shows %s's sale %s only later", sim->orders[order].id, r->id);
         return;
     }
-    if (r->withheld_at >= began && r->withheld_at <= ended) {
+    if (api_withheld(r, began, ended)) {
         sim->report.counts.withheld++;
         story(sim, "limit: the API withheld %s's sale %s", sim->orders[order].id, r->id);
         return;
@@ -592,7 +592,7 @@ static void check_interval(struct sim *sim, int64_t from, int64_t to, int64_t be
         struct record *r = &sim->records[i];
 
         if (r->created < from || r->created > to || r->visible_at > began ||
-            r->gone_at <= sim->now || r->withheld_at >= began || is_stored(sim, r))
+            r->gone_at <= sim->now || api_withheld(r, began, sim->now) || is_stored(sim, r))
             continue;
         if (proof)
             fail(sim, "d: coverage claims %s and lacks it", r->id);

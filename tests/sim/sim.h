@@ -153,8 +153,9 @@ struct record {
     int64_t visible_at, gone_at, settled_at, repaired_at; /* true time */
     bool declined;
     enum breakage breakage;
-    int64_t withheld_at; /* last time that an answer left it out without a trace */
-    int64_t returned;    /* in truth */
+    int64_t withheld[16]; /* the last times that an answer left it out without a trace */
+    unsigned n_withheld;
+    int64_t returned; /* in truth */
     bool voided;
     bool claimed_in_truth;  /* the app knows the sale */
     bool delivered, stored; /* an answer with it was taken; the ledger was seen to have it */
@@ -292,6 +293,8 @@ bool record_reversed(const struct record *record);
 /* Whether the API shows the record now, and since when it counts as a settled sale. */
 bool api_shows(const struct sim *sim, const struct record *record);
 int64_t api_settled_since(const struct record *record);
+/* Whether an answer of that time left it out. */
+bool api_withheld(const struct record *record, int64_t from, int64_t to);
 /* Times as the record tells them. */
 int64_t api_told_transacted(const struct sim *sim, const struct record *record);
 void api_serve(struct sim *sim, const struct sync_question *question, struct reply *ret);

@@ -113,8 +113,7 @@ static struct record *add_record(struct sim *sim, enum record_kind kind, int ord
                          .created = sim->now + sim->api_offset,
                          .visible_at = sim->now + draw_lateness(sim),
                          .gone_at = NEVER,
-                         .repaired_at = NEVER,
-                         .withheld_at = -1};
+                         .repaired_at = NEVER};
     snprintf(r->id, sizeof(r->id), "%04x%06dC", (unsigned)(rng_next(&sim->rng) & 0xffff), i);
     memcpy(r->currency, o->currency, sizeof(r->currency));
     tell(sim, &o->attempts[attempt].card, p->shown, &r->shown);
