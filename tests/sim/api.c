@@ -11,11 +11,6 @@ bool api_shows(const struct sim *sim, const struct record *record)
     return record->visible_at <= sim->now && sim->now < record->gone_at;
 }
 
-int64_t api_settled_since(const struct record *record)
-{
-    return record->declined ? NEVER : record->settled_at;
-}
-
 static int64_t told_time(const struct sim *sim, int64_t at)
 {
     return sim->seconds_only ? timestamp_floor_second(at) : at;

@@ -290,9 +290,8 @@ bool record_reversed(const struct record *record);
 
 /* --- api.c ------------------------------------------------------------------------------------ */
 
-/* Whether the API shows the record now, and since when it counts as a settled sale. */
+/* Whether the API shows the record now. */
 bool api_shows(const struct sim *sim, const struct record *record);
-int64_t api_settled_since(const struct record *record);
 /* Whether an answer of that time left it out. */
 bool api_withheld(const struct record *record, int64_t from, int64_t to);
 /* Times as the record tells them. */
