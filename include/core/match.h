@@ -104,20 +104,24 @@ static inline bool fit_eligible(enum fit fit)
 }
 
 struct match_candidate {
-    size_t sale; /* index into the input's sales */
+    const char *transaction_id; /* the input's own text: of a sale, or a claim without a record */
     enum fit fit;
     bool reference_conflict; /* it carries this order's id and yet is not eligible */
     bool claim_conflict;     /* the app reported it for this order and yet it is not eligible */
     bool assigned;           /* this sale is (one of) the order's by the verdict */
 };
 
+enum { MATCH_CANDIDATES_MAX = 100 };
+
 struct match_result {
     enum verdict verdict;
     enum rule rule;
     char transaction_id[ID_SIZE]; /* the order's sale; empty when it has none, or none is certain */
     char reason[512];             /* one sentence for a person; one line of UTF-8 */
-    struct match_candidate *candidates; /* eligible sales and conflicts, by time then id; a claimed
-                                         * sale that is not in the input is only in `reason` */
+    struct match_candidate *candidates; /* eligible sales and conflicts, by time then id; those of
+                                         * which there is no record last. Of more than
+                                         * MATCH_CANDIDATES_MAX the surest and earliest, and all
+                                         * that are assigned or in conflict */
     size_t n_candidates;
 };
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "core/timestamp.h"
 
@@ -12,12 +13,6 @@ enum {
 };
 
 DEFINE_CLEANUP(struct explain *, explain_close)
-
-/* Room for one more of `n` items of `size` bytes; doubles at the powers of two. */
-static void *grow(void *items, size_t n, size_t size)
-{
-    return n & (n - 1) ? items : reallocarray(items, n ? n * 2 : 1, size);
-}
 
 static void copy_money(struct db_stmt *stmt, int minor, int currency, struct money *ret)
 {
@@ -70,18 +65,12 @@ static int load_attempts(struct explain *e, struct error *err)
         struct match_attempt *attempt;
         struct explain_attempt *told;
 
-        attempt = grow(e->attempts, e->n_attempts, sizeof(*attempt));
-        if (attempt)
-            e->attempts = attempt;
-        told = grow(e->told, e->n_attempts, sizeof(*told));
-        if (told)
-            e->told = told;
-        if (!attempt || !told) {
+        if (ARRAY_GROW(e->attempts, e->n_attempts) < 0 || ARRAY_GROW(e->told, e->n_attempts) < 0) {
             db_done(stmt);
             return error_set(err, -ENOMEM, "out of memory");
         }
-        told += e->n_attempts;
-        attempt += e->n_attempts++;
+        told = &e->told[e->n_attempts];
+        attempt = &e->attempts[e->n_attempts++];
         attempt->at = db_time(stmt, 0);
         copy_money(stmt, 1, 2, &attempt->amount);
         copy_card(stmt, 3, &attempt->card);
@@ -165,13 +154,11 @@ static int load_sales(struct explain *e, const struct match_settings *settings, 
             db_done(stmt);
             return 0;
         }
-        sale = grow(e->sales, e->n_sales, sizeof(*sale));
-        if (!sale) {
+        if (ARRAY_GROW(e->sales, e->n_sales) < 0) {
             db_done(stmt);
             return error_set(err, -ENOMEM, "out of memory");
         }
-        e->sales = sale;
-        sale += e->n_sales++;
+        sale = &e->sales[e->n_sales++];
         db_copy(stmt, 0, sale->id, sizeof(sale->id));
         db_copy(stmt, 1, sale->type, sizeof(sale->type));
         db_copy(stmt, 2, sale->status, sizeof(sale->status));
@@ -222,15 +209,11 @@ static int load_coverage(struct explain *e, struct error *err)
     if (r < 0)
         return r;
     while ((r = db_step(e->ledger, stmt, err)) > 0) {
-        struct explain_coverage *coverage;
-
-        coverage = grow(e->coverage, e->n_coverage, sizeof(*coverage));
-        if (!coverage) {
+        if (ARRAY_GROW(e->coverage, e->n_coverage) < 0) {
             db_done(stmt);
             return error_set(err, -ENOMEM, "out of memory");
         }
-        e->coverage = coverage;
-        coverage[e->n_coverage++] = (struct explain_coverage){
+        e->coverage[e->n_coverage++] = (struct explain_coverage){
             .from = db_time(stmt, 0),
             .to = db_time(stmt, 1),
             .run_id = db_int(stmt, 2),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 
 /* Texts and small arrays of a book live as long as the book: blocks in a list. */
@@ -49,20 +50,6 @@ struct order_book *order_book_free(struct order_book *book)
     return NULL;
 }
 
-/* Makes room for one more element at the end of an array that grows in powers of two. */
-static int grow(void **array, size_t n, size_t element)
-{
-    void *bigger;
-
-    if (n & (n - 1) || (n != 0 && n < 16))
-        return 0;
-    bigger = realloc(*array, (n == 0 ? 16 : 2 * n) * element);
-    if (!bigger)
-        return -ENOMEM;
-    *array = bigger;
-    return 0;
-}
-
 static void money_column(struct db_stmt *stmt, int amount, int currency, struct money *ret)
 {
     ret->minor = db_int(stmt, amount);
@@ -84,8 +71,7 @@ static int add_order(struct order_book *book, struct db_stmt *stmt)
     size_t n = book->n_orders;
     struct order_state *state;
 
-    if (grow((void **)&book->orders, n, sizeof(*book->orders)) < 0 ||
-        grow((void **)&book->states, n, sizeof(*book->states)) < 0)
+    if (ARRAY_GROW(book->orders, n) < 0 || ARRAY_GROW(book->states, n) < 0)
         return -ENOMEM;
     book->orders[n] = (struct match_order){.id = book_text(book, db_text(stmt, 0))};
     state = &book->states[n];
@@ -118,7 +104,7 @@ static int load_attempts(struct db *ledger, struct order_book *book, struct matc
                  " card_bin, email_hash FROM attempts WHERE order_id = ? ORDER BY attempted_at",
                  "t", order->id);
     while (r == 0 && (r = db_step(ledger, stmt, err)) > 0) {
-        if (grow((void **)&attempts, n, sizeof(*attempts)) < 0) {
+        if (ARRAY_GROW(attempts, n) < 0) {
             db_done(stmt);
             return -ENOMEM;
         }
@@ -194,7 +180,7 @@ static int collect(struct db *ledger, struct order_book *book, struct id_list *i
     while (r == 0 && (r = db_step(ledger, stmt, err)) > 0) {
         const char *id = book_text(book, db_text(stmt, 0));
 
-        if (!id || grow((void **)&ids->items, ids->n, sizeof(*ids->items)) < 0) {
+        if (!id || ARRAY_GROW(ids->items, ids->n) < 0) {
             db_done(stmt);
             return -ENOMEM;
         }
@@ -204,9 +190,26 @@ static int collect(struct db *ledger, struct order_book *book, struct id_list *i
     return r;
 }
 
-static int collect_for_attempt(struct db *ledger, struct order_book *book, struct id_list *ids,
-                               const struct money *amount, int64_t from, int64_t to,
-                               struct error *err)
+/* An amount that orders ask for, and when. */
+struct span {
+    struct money amount;
+    int64_t from, to;
+};
+
+static int compare_spans(const void *left, const void *right)
+{
+    const struct span *a = left, *b = right;
+    int r = strcmp(a->amount.currency, b->amount.currency);
+
+    if (r)
+        return r;
+    if (a->amount.minor != b->amount.minor)
+        return a->amount.minor < b->amount.minor ? -1 : 1;
+    return (a->from > b->from) - (a->from < b->from);
+}
+
+static int collect_span(struct db *ledger, struct order_book *book, struct id_list *ids,
+                        const struct span *span, struct error *err)
 {
     struct db_stmt *stmt;
     int r;
@@ -216,28 +219,55 @@ static int collect_for_attempt(struct db *ledger, struct order_book *book, struc
                  " AND amount_minor = ?2 AND transacted_at BETWEEN ?3 AND ?4 UNION ALL "
                  "SELECT transaction_id FROM transactions WHERE currency = ?1"
                  " AND net_minor = ?2 AND transacted_at BETWEEN ?3 AND ?4",
-                 "tiTT", amount->currency, amount->minor, from, to);
+                 "tiTT", span->amount.currency, span->amount.minor, span->from, span->to);
     return r < 0 ? r : collect(ledger, book, ids, stmt, err);
 }
 
-static int collect_for_order(struct db *ledger, struct order_book *book, struct id_list *ids,
-                             const struct match_order *order, const struct match_settings *settings,
-                             struct error *err)
+/* What fits an order's amount and window. Windows that overlap are read once: thousands of orders
+ * with one price may wait at the same time. */
+static int collect_by_amount(struct db *ledger, struct order_book *book, struct id_list *ids,
+                             const struct match_settings *settings, struct error *err)
 {
-    int64_t from, to;
-    struct db_stmt *stmt;
+    _cleanup_free_ struct span *spans = NULL;
+    size_t n = 0, merged = 0;
     int r = 0;
 
-    match_window(order, settings, &from, &to);
-    for (size_t i = 0; i < order->n_attempts && r == 0; i++)
-        r = collect_for_attempt(ledger, book, ids, &order->attempts[i].amount, from, to, err);
-    if (r == 0)
-        r = db_query(ledger, &stmt, err,
-                     "SELECT transaction_id FROM transactions WHERE order_ref = ?1 UNION ALL "
-                     "SELECT t.transaction_id FROM claims c JOIN transactions t"
-                     " ON t.transaction_id = c.transaction_id WHERE c.order_id = ?1 UNION ALL "
-                     "SELECT transaction_id FROM transactions WHERE transaction_id = ?2",
-                     "te", order->id, order->resolution ? order->resolution->transaction_id : NULL);
+    for (size_t i = 0; i < book->n_orders; i++)
+        for (size_t k = 0; k < book->orders[i].n_attempts; k++) {
+            if (ARRAY_GROW(spans, n) < 0)
+                return -ENOMEM;
+            spans[n] = (struct span){.amount = book->orders[i].attempts[k].amount};
+            match_window(&book->orders[i], settings, &spans[n].from, &spans[n].to);
+            n++;
+        }
+    if (n > 0)
+        qsort(spans, n, sizeof(*spans), compare_spans);
+    for (size_t i = 0; i < n; i++) {
+        struct span *last = merged > 0 ? &spans[merged - 1] : NULL;
+
+        if (!last || !money_equal(last->amount, spans[i].amount) || spans[i].from > last->to)
+            spans[merged++] = spans[i];
+        else if (spans[i].to > last->to)
+            last->to = spans[i].to;
+    }
+    for (size_t i = 0; i < merged && r == 0; i++)
+        r = collect_span(ledger, book, ids, &spans[i], err);
+    return r;
+}
+
+/* What somebody, or the record itself, says to be the order's. */
+static int collect_own(struct db *ledger, struct order_book *book, struct id_list *ids,
+                       const struct match_order *order, struct error *err)
+{
+    struct db_stmt *stmt;
+    int r;
+
+    r = db_query(ledger, &stmt, err,
+                 "SELECT transaction_id FROM transactions WHERE order_ref = ?1 UNION ALL "
+                 "SELECT t.transaction_id FROM claims c JOIN transactions t"
+                 " ON t.transaction_id = c.transaction_id WHERE c.order_id = ?1 UNION ALL "
+                 "SELECT transaction_id FROM transactions WHERE transaction_id = ?2",
+                 "te", order->id, order->resolution ? order->resolution->transaction_id : NULL);
     return r < 0 ? r : collect(ledger, book, ids, stmt, err);
 }
 
@@ -252,7 +282,7 @@ static int load_sale(struct db *ledger, struct order_book *book, const char *id,
     struct db_stmt *stmt;
     int r;
 
-    if (grow((void **)&book->sales, book->n_sales, sizeof(*book->sales)) < 0)
+    if (ARRAY_GROW(book->sales, book->n_sales) < 0)
         return -ENOMEM;
     r = db_query(ledger, &stmt, err,
                  "SELECT t.amount_minor, t.currency, t.net_minor, t.transacted_at, t.order_ref,"
@@ -311,7 +341,7 @@ static int add_claims(struct db *ledger, struct order_book *book, const char *tr
                                     book_text(book, db_text(stmt, 1))};
 
         if (!claim.transaction_id || !claim.order_id ||
-            grow((void **)&book->claims, book->n_claims, sizeof(claim)) < 0) {
+            ARRAY_GROW(book->claims, book->n_claims) < 0) {
             db_done(stmt);
             return -ENOMEM;
         }
@@ -332,10 +362,12 @@ static int load_around(struct db *ledger, struct order_book *book,
         if (r == 0)
             r = load_resolution(ledger, book, i, err);
         if (r == 0)
-            r = collect_for_order(ledger, book, &ids, &book->orders[i], settings, err);
+            r = collect_own(ledger, book, &ids, &book->orders[i], err);
         if (r == 0)
             r = add_claims(ledger, book, NULL, book->orders[i].id, err);
     }
+    if (r == 0)
+        r = collect_by_amount(ledger, book, &ids, settings, err);
     if (ids.n > 0)
         qsort(ids.items, ids.n, sizeof(*ids.items), compare_texts);
     for (size_t i = 0; i < ids.n && r == 0; i++) {
@@ -421,7 +453,7 @@ int orders_open(struct db *ledger, struct open_order **ret, size_t *ret_n, struc
                  " WHERE sealed = 0 AND verdict = 'pending' ORDER BY first_attempt_at",
                  "");
     while (r == 0 && (r = db_step(ledger, stmt, err)) > 0) {
-        if (grow((void **)&orders, n, sizeof(*orders)) < 0) {
+        if (ARRAY_GROW(orders, n) < 0) {
             db_done(stmt);
             return error_set(err, -ENOMEM, "out of memory");
         }
@@ -458,7 +490,7 @@ int orders_add_verdict(struct db *ledger, const struct order_book *book, size_t 
         r = db_run(ledger, err,
                    "INSERT INTO verdict_sales (verdict_id, transaction_id, fit, assigned)"
                    " VALUES (?, ?, ?, ?)",
-                   "ittb", verdict_id, book->sales[result->candidates[i].sale].id,
+                   "ittb", verdict_id, result->candidates[i].transaction_id,
                    fit_text(result->candidates[i].fit), (int)result->candidates[i].assigned);
     if (r == 0)
         r = db_run(ledger, err, "UPDATE orders SET verdict = ?2, revision = ?3 WHERE order_id = ?1",

@@ -12,14 +12,25 @@
 
 #define NONE SIZE_MAX
 
-enum { LONG = 100000, SMALL = 6, SMALL_EDGES = SMALL * SMALL, TRIALS = 60000 };
+enum { LONG = 100000, SMALL = 6, SMALL_EDGES = SMALL * SMALL, ROWS = 2, TRIALS = 60000 };
 
+/* Every edge by itself: left v has the right vertices right[first[v]] .. right[first[v + 1] - 1].
+ */
 static void solve(size_t n_left, size_t n_right, const size_t *first, const size_t *right,
                   struct assignment *ret)
 {
-    const struct bigraph graph = {
-        .n_left = n_left, .n_right = n_right, .first = first, .right = right};
+    size_t n_edges = first[n_left];
+    _cleanup_free_ struct run *runs = calloc(n_edges + 1, sizeof(*runs));
+    const struct bigraph graph = {.n_left = n_left,
+                                  .n_right = n_right,
+                                  .first = first,
+                                  .runs = runs,
+                                  .lists = right,
+                                  .n_lists = n_edges};
 
+    assert_non_null(runs);
+    for (size_t e = 0; e < n_edges; e++)
+        runs[e] = (struct run){e, e + 1};
     assert_int_equal(assignment_solve(&graph, ret), 0);
 }
 
@@ -37,7 +48,7 @@ static void empty_graphs(void **state)
     assert_int_equal(lonely.size, 0);
     assert_int_equal(lonely.n_components, 2);
     for (size_t v = 0; v < 2; v++) {
-        assert_false(lonely.certain[v]);
+        assert_false(assignment_certain(&lonely, v));
         assert_int_equal(lonely.component[v], v);
         assert_true(lonely.chosen[v] == NONE);
         assert_int_equal(lonely.components[v].n_left, 1);
@@ -54,14 +65,15 @@ static void needed_by_another(void **state)
     (void)state;
     solve(2, 3, first, right, &a);
     assert_int_equal(a.size, 2);
-    assert_true(a.certain[0] && a.certain[1]);
-    assert_false(a.admissible[0]);
-    assert_true(a.admissible[1] && a.admissible[2] && a.admissible[3]);
+    assert_true(assignment_certain(&a, 0) && assignment_certain(&a, 1));
+    assert_false(assignment_admits(&a, 0, 2));
+    assert_true(assignment_admits(&a, 0, 0) && assignment_admits(&a, 0, 1));
+    assert_true(assignment_admits(&a, 1, 2));
     assert_int_equal(a.n_components, 2);
     assert_int_equal(a.components[0].n_right, 2);
     assert_int_equal(a.components[1].n_right, 1);
-    assert_int_equal(a.chosen[0], 1);
-    assert_int_equal(a.chosen[1], 3);
+    assert_int_equal(a.chosen[0], 0);
+    assert_int_equal(a.chosen[1], 2);
 }
 
 /* Three between two: none of the three is certain, though the matching covers two of them. */
@@ -75,11 +87,11 @@ static void too_few(void **state)
     assert_int_equal(a.size, 2);
     assert_int_equal(a.n_components, 1);
     for (size_t v = 0; v < 3; v++) {
-        assert_false(a.certain[v]);
+        assert_false(assignment_certain(&a, v));
         assert_true(a.chosen[v] == NONE);
     }
-    for (size_t e = 0; e < 4; e++)
-        assert_true(a.admissible[e]);
+    assert_true(assignment_admits(&a, 0, 0) && assignment_admits(&a, 1, 0));
+    assert_true(assignment_admits(&a, 1, 1) && assignment_admits(&a, 2, 1));
 }
 
 /* What one left gives up in its turn is free for those that come after it. */
@@ -88,7 +100,7 @@ static void given_up(void **state)
     _cleanup_(assignment_clear) struct assignment a = {0};
     const size_t first[] = {0, 3, 4, 7, 12, 14};
     const size_t right[] = {3, 1, 5, 3, 5, 3, 2, 4, 1, 2, 0, 5, 4, 1};
-    const size_t chosen[] = {1, 3, 4, 9, 12};
+    const size_t chosen[] = {1, 3, 5, 2, 4};
 
     (void)state;
     solve(5, 6, first, right, &a);
@@ -121,9 +133,9 @@ static void long_surplus_chain(void **state)
     assert_int_equal(a.n_components, 1);
     assert_int_equal(a.components[0].n_right, LONG + 1);
     for (size_t v = 0; v < LONG; v++) {
-        assert_true(a.certain[v]);
-        assert_true(a.admissible[2 * v] && a.admissible[2 * v + 1]);
-        assert_int_equal(a.chosen[v], 2 * v);
+        assert_true(assignment_certain(&a, v));
+        assert_true(assignment_admits(&a, v, v) && assignment_admits(&a, v, v + 1));
+        assert_int_equal(a.chosen[v], v);
     }
 }
 
@@ -136,11 +148,11 @@ static void long_even_chain(void **state)
     assert_int_equal(a.size, LONG);
     assert_int_equal(a.n_components, LONG);
     for (size_t v = 0; v < LONG; v++) {
-        assert_true(a.certain[v]);
-        assert_true(a.admissible[2 * v]);
+        assert_true(assignment_certain(&a, v));
+        assert_true(assignment_admits(&a, v, v));
         if (v + 1 < LONG)
-            assert_false(a.admissible[2 * v + 1]);
-        assert_int_equal(a.chosen[v], 2 * v);
+            assert_false(assignment_admits(&a, v, v + 1));
+        assert_int_equal(a.chosen[v], v);
     }
 }
 
@@ -153,9 +165,9 @@ static void long_cycle(void **state)
     assert_int_equal(a.size, LONG);
     assert_int_equal(a.n_components, 1);
     for (size_t v = 0; v < LONG; v++) {
-        assert_true(a.certain[v]);
-        assert_true(a.admissible[2 * v] && a.admissible[2 * v + 1]);
-        assert_int_equal(a.chosen[v], 2 * v);
+        assert_true(assignment_certain(&a, v));
+        assert_true(assignment_admits(&a, v, v) && assignment_admits(&a, v, (v + 1) % LONG));
+        assert_int_equal(a.chosen[v], v);
     }
 }
 
@@ -168,7 +180,7 @@ static void long_contested_chain(void **state)
     assert_int_equal(a.size, LONG - 1);
     assert_int_equal(a.n_components, 1);
     for (size_t v = 0; v < LONG; v++)
-        assert_false(a.certain[v]);
+        assert_false(assignment_certain(&a, v));
 }
 
 /* Greed gives each left its own right, and only one path through all of them mends that. */
@@ -190,8 +202,8 @@ static void long_augmenting_path(void **state)
     solve(LONG, LONG, first, right, &a);
     assert_int_equal(a.size, LONG);
     for (size_t v = 0; v + 1 < LONG; v++) {
-        assert_false(a.admissible[2 * v]);
-        assert_int_equal(a.chosen[v], 2 * v + 1);
+        assert_false(assignment_admits(&a, v, v));
+        assert_int_equal(a.chosen[v], v + 1);
     }
 }
 
@@ -204,6 +216,12 @@ struct trial {
     size_t edge_of[SMALL]; /* of the matching in hand */
     bool covered_by_all[SMALL], in_some[SMALL_EDGES];
     size_t best[SMALL]; /* the first maximum matching: edges compared left by left */
+};
+
+/* The same graph, told in runs. */
+struct shared {
+    size_t first[SMALL + 1], lists[ROWS * SMALL], cut[ROWS];
+    struct run runs[2 * SMALL];
 };
 
 static void try_matchings(struct trial *t, size_t v, unsigned used, size_t size, bool keep)
@@ -293,6 +311,16 @@ static unsigned below(unsigned n)
     return (random_state >> 8) % n;
 }
 
+static void shuffle(size_t *items, size_t n)
+{
+    for (size_t i = n; i > 1; i--) {
+        size_t k = below((unsigned)i), swap = items[k];
+
+        items[k] = items[i - 1];
+        items[i - 1] = swap;
+    }
+}
+
 static void random_graph(struct trial *t)
 {
     unsigned density = 15 + below(45);
@@ -304,14 +332,44 @@ static void random_graph(struct trial *t)
         for (size_t r = 0; r < t->n_right; r++)
             if (below(100) < density)
                 t->right[n++] = r;
-        for (size_t i = n; i > t->first[v] + 1; i--) {
-            size_t k = t->first[v] + below((unsigned)(i - t->first[v])), swap = t->right[k];
-
-            t->right[k] = t->right[i - 1];
-            t->right[i - 1] = swap;
-        }
+        shuffle(&t->right[t->first[v]], n - t->first[v]);
         t->first[v + 1] = n;
         t->covered_by_all[v] = true;
+    }
+}
+
+/* Runs of lists that left vertices share. All right vertices stand in each row once, and a row is
+ * cut in two lists; a left vertex has a run of each list of one row, in either order. */
+static void random_runs(struct trial *t, struct shared *s)
+{
+    *t = (struct trial){.n_left = below(SMALL + 1), .n_right = 1 + below(SMALL)};
+    *s = (struct shared){0};
+    for (size_t row = 0; row < ROWS; row++) {
+        for (size_t r = 0; r < t->n_right; r++)
+            s->lists[row * t->n_right + r] = r;
+        shuffle(&s->lists[row * t->n_right], t->n_right);
+        s->cut[row] = below((unsigned)t->n_right + 1);
+    }
+    for (size_t v = 0; v < t->n_left; v++) {
+        size_t row = below(ROWS), begin = row * t->n_right, upper = below(2);
+
+        s->first[v + 1] = s->first[v];
+        t->first[v + 1] = t->first[v];
+        t->covered_by_all[v] = true;
+        for (size_t part = 0; part < 2; part++) {
+            size_t low = part == upper ? 0 : s->cut[row];
+            size_t high = part == upper ? s->cut[row] : t->n_right;
+            size_t a = low + below((unsigned)(high - low) + 1);
+            size_t b = low + below((unsigned)(high - low) + 1);
+
+            if (a == b)
+                continue;
+            s->runs[s->first[v + 1]] =
+                (struct run){begin + (a < b ? a : b), begin + (a < b ? b : a)};
+            for (size_t i = s->runs[s->first[v + 1]].begin; i < s->runs[s->first[v + 1]].end; i++)
+                t->right[t->first[v + 1]++] = s->lists[i];
+            s->first[v + 1]++;
+        }
     }
 }
 
@@ -335,6 +393,21 @@ static void check_components(const struct trial *t, const struct assignment *a)
     assert_int_equal(lefts, t->n_left);
 }
 
+static void check_trial(struct trial *t, const struct assignment *a)
+{
+    try_matchings(t, 0, 0, 0, false);
+    try_matchings(t, 0, 0, 0, true);
+    choose_best(t);
+    assert_int_equal(a->size, t->size);
+    for (size_t v = 0; v < t->n_left; v++) {
+        assert_int_equal(assignment_certain(a, v), t->covered_by_all[v]);
+        assert_true(a->chosen[v] == (t->best[v] == NONE ? NONE : t->right[t->best[v]]));
+        for (size_t e = t->first[v]; e < t->first[v + 1]; e++)
+            assert_int_equal(assignment_admits(a, v, t->right[e]), t->in_some[e]);
+    }
+    check_components(t, a);
+}
+
 static void every_matching(void **state)
 {
     (void)state;
@@ -343,18 +416,111 @@ static void every_matching(void **state)
         struct trial t;
 
         random_graph(&t);
-        try_matchings(&t, 0, 0, 0, false);
-        try_matchings(&t, 0, 0, 0, true);
-        choose_best(&t);
         solve(t.n_left, t.n_right, t.first, t.right, &a);
-        assert_int_equal(a.size, t.size);
-        for (size_t v = 0; v < t.n_left; v++) {
-            assert_int_equal(a.certain[v], t.covered_by_all[v]);
-            assert_true(a.chosen[v] == t.best[v]);
+        check_trial(&t, &a);
+    }
+}
+
+static void every_matching_of_runs(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < TRIALS; i++) {
+        _cleanup_(assignment_clear) struct assignment a = {0};
+        struct shared s;
+        struct trial t;
+
+        random_runs(&t, &s);
+        assert_int_equal(assignment_solve(&(struct bigraph){.n_left = t.n_left,
+                                                            .n_right = t.n_right,
+                                                            .first = s.first,
+                                                            .runs = s.runs,
+                                                            .lists = s.lists,
+                                                            .n_lists = ROWS * t.n_right},
+                                          &a),
+                         0);
+        check_trial(&t, &a);
+    }
+}
+
+enum { MIDDLE = 40, MIDDLE_TRIALS = 300 };
+
+/* Runs say the same as all their edges one by one. */
+static void runs_as_edges(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < MIDDLE_TRIALS; i++) {
+        _cleanup_(assignment_clear) struct assignment by_runs = {0}, by_edges = {0};
+        size_t n_left = 1 + below(MIDDLE), n_right = 1 + below(MIDDLE), longest = 1 + below(12);
+        size_t first[MIDDLE + 1], edges[MIDDLE + 1] = {0}, lists[MIDDLE];
+        size_t right[MIDDLE * MIDDLE];
+        struct run runs[MIDDLE];
+
+        for (size_t t = 0; t < n_right; t++)
+            lists[t] = t;
+        shuffle(lists, n_right);
+        for (size_t v = 0; v <= n_left; v++)
+            first[v] = v;
+        for (size_t v = 0; v < n_left; v++) {
+            size_t begin = below((unsigned)n_right), end = begin + 1 + below((unsigned)longest);
+
+            runs[v] = (struct run){begin, end < n_right ? end : n_right};
+            edges[v + 1] = edges[v];
+            for (size_t k = runs[v].begin; k < runs[v].end; k++)
+                right[edges[v + 1]++] = lists[k];
         }
-        for (size_t e = 0; e < t.first[t.n_left]; e++)
-            assert_int_equal(a.admissible[e], t.in_some[e]);
-        check_components(&t, &a);
+        solve(n_left, n_right, edges, right, &by_edges);
+        assert_int_equal(assignment_solve(&(struct bigraph){.n_left = n_left,
+                                                            .n_right = n_right,
+                                                            .first = first,
+                                                            .runs = runs,
+                                                            .lists = lists,
+                                                            .n_lists = n_right},
+                                          &by_runs),
+                         0);
+        assert_int_equal(by_runs.size, by_edges.size);
+        assert_int_equal(by_runs.n_components, by_edges.n_components);
+        for (size_t v = 0; v < n_left; v++) {
+            assert_true(by_runs.chosen[v] == by_edges.chosen[v]);
+            assert_int_equal(by_runs.component[v], by_edges.component[v]);
+            for (size_t e = edges[v]; e < edges[v + 1]; e++)
+                assert_int_equal(assignment_admits(&by_runs, v, right[e]),
+                                 assignment_admits(&by_edges, v, right[e]));
+        }
+    }
+}
+
+/* Everyone may have everything: as many edges as would not fit into memory. */
+static void vast_crowd(void **state)
+{
+    _cleanup_free_ size_t *first = calloc(LONG + 1, sizeof(*first));
+    _cleanup_free_ size_t *lists = calloc(LONG + 1, sizeof(*lists));
+    _cleanup_free_ struct run *runs = calloc(LONG, sizeof(*runs));
+
+    (void)state;
+    assert_true(first && lists && runs);
+    for (size_t i = 0; i <= LONG; i++) {
+        first[i] = i;
+        lists[i] = i;
+    }
+    for (size_t surplus = 0; surplus < 3; surplus++) {
+        _cleanup_(assignment_clear) struct assignment a = {0};
+        size_t n = LONG - 1 + surplus;
+
+        for (size_t i = 0; i < LONG; i++)
+            runs[i] = (struct run){0, n};
+        assert_int_equal(assignment_solve(&(struct bigraph){.n_left = LONG,
+                                                            .n_right = n,
+                                                            .first = first,
+                                                            .runs = runs,
+                                                            .lists = lists,
+                                                            .n_lists = n},
+                                          &a),
+                         0);
+        assert_int_equal(a.size, surplus > 0 ? LONG : LONG - 1);
+        assert_int_equal(a.n_components, 1);
+        assert_int_equal(a.components[0].n_right, n);
+        for (size_t i = 0; i < LONG; i++)
+            assert_true(a.chosen[i] == (surplus > 0 ? i : NONE));
     }
 }
 
@@ -371,6 +537,9 @@ int main(void)
         cmocka_unit_test(long_contested_chain),
         cmocka_unit_test(long_augmenting_path),
         cmocka_unit_test(every_matching),
+        cmocka_unit_test(every_matching_of_runs),
+        cmocka_unit_test(runs_as_edges),
+        cmocka_unit_test(vast_crowd),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@
 #include "base/cleanup.h"
 #include "core/match.h"
 
-enum { MAX = 8, LONG = 20000, CROWD = 300 };
+enum { MAX = 8, LONG = 20000 };
 
 #define SECOND INT64_C(1000)
 #define HOUR   (3600 * SECOND)
@@ -561,7 +561,9 @@ static void claim_without_record(void **state)
     decide();
     expect("A", VERDICT_CHARGED, RULE_CLAIM, "S");
     expect_reason("A", "no record of it yet");
-    assert_int_equal(result_of("A")->n_candidates, 0);
+    assert_int_equal(result_of("A")->n_candidates, 1);
+    assert_string_equal(result_of("A")->candidates[0].transaction_id, "S");
+    assert_true(result_of("A")->candidates[0].assigned);
     expect("B", VERDICT_PENDING, RULE_NONE, "");
 
     add_claim("S", "B");
@@ -969,7 +971,7 @@ static void candidates_in_order(void **state)
     result = result_of("A");
     assert_int_equal(result->n_candidates, 4);
     for (size_t i = 0; i < 4; i++) {
-        assert_string_equal(w.sales[result->candidates[i].sale].id, ids[i]);
+        assert_string_equal(result->candidates[i].transaction_id, ids[i]);
         assert_int_equal(result->candidates[i].fit, i == 0 ? FIT_REFERENCE : FIT_IDENTITY);
     }
 }
@@ -1088,21 +1090,74 @@ static void long_chain(void **state)
         assert_int_equal(c.results[i].verdict, VERDICT_NEEDS_REVIEW);
 }
 
-/* Every order fits every sale. */
+/* Every order fits every sale: more pairs than would fit into memory. */
 static void dense_crowd(void **state)
 {
     _cleanup_(crowd_clear) struct crowd c = {0};
 
     (void)state;
-    crowd_setup(&c, CROWD, 1);
-    crowd_decide(&c, 0, CROWD);
-    for (size_t i = 0; i < CROWD; i++) {
+    crowd_setup(&c, LONG, 1);
+    crowd_decide(&c, 0, LONG);
+    for (size_t i = 0; i < LONG; i++) {
         assert_int_equal(c.results[i].verdict, VERDICT_CHARGED);
         assert_string_equal(c.results[i].transaction_id, c.ids[i]);
     }
-    crowd_decide(&c, 0, CROWD - 1);
-    for (size_t i = 0; i < CROWD; i++)
+    crowd_decide(&c, 0, LONG - 1);
+    for (size_t i = 0; i < LONG; i++)
         assert_int_equal(c.results[i].verdict, VERDICT_NEEDS_REVIEW);
+}
+
+/* What one side can say, the other cannot: each order and each sale is like no other, and nothing
+ * but amount and time can be compared. */
+static void dense_strangers(void **state)
+{
+    _cleanup_(crowd_clear) struct crowd c = {0};
+
+    (void)state;
+    w.settings.accept_amount_only = true;
+    crowd_setup(&c, LONG, 1);
+    for (size_t i = 0; i <= LONG; i++) {
+        struct card *theirs = &c.sales[i].card;
+
+        *theirs = card("", "", "", "");
+        snprintf(theirs->last_four, sizeof(theirs->last_four), "%04zu", i % 10000);
+        if (i == LONG)
+            break;
+        c.attempts[i].card = card("", "", "", "");
+        snprintf(c.attempts[i].card.email_hash, sizeof(c.attempts[i].card.email_hash), "%zu", i);
+    }
+    crowd_decide(&c, 0, LONG);
+    for (size_t i = 0; i < LONG; i++) {
+        assert_int_equal(c.results[i].verdict, VERDICT_CHARGED);
+        assert_int_equal(c.results[i].rule, RULE_AMOUNT);
+        assert_string_equal(c.results[i].transaction_id, c.ids[i]);
+    }
+}
+
+/* Of very many candidates the surest and earliest are told, and always the one that is given. */
+static void many_candidates(void **state)
+{
+    _cleanup_(crowd_clear) struct crowd c = {0};
+    const struct match_result *last;
+    size_t assigned = 0;
+
+    (void)state;
+    crowd_setup(&c, 1000, 1);
+    c.attempts[999].card = card("4242", "", "", "x");
+    c.sales[500].card = card("4242", "", "", "x");
+    crowd_decide(&c, 0, 1000);
+    last = &c.results[999];
+    assert_int_equal(last->verdict, VERDICT_CHARGED);
+    assert_int_equal(last->n_candidates, MATCH_CANDIDATES_MAX + 1);
+    for (size_t i = 0; i + 1 < last->n_candidates; i++)
+        assert_true(
+            strcmp(last->candidates[i].transaction_id, last->candidates[i + 1].transaction_id) < 0);
+    for (size_t i = 0; i < last->n_candidates; i++)
+        if (last->candidates[i].assigned) {
+            assigned++;
+            assert_string_equal(last->candidates[i].transaction_id, last->transaction_id);
+        }
+    assert_int_equal(assigned, 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh_world, fresh_world)
@@ -1153,6 +1208,8 @@ int main(void)
         TEST(every_fit_has_a_text),
         TEST(long_chain),
         TEST(dense_crowd),
+        TEST(dense_strangers),
+        TEST(many_candidates),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

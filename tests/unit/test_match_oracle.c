@@ -25,7 +25,7 @@ enum {
     MAX_SALES = 6,
     MAX_CLAIMS = 4,
     MAX_ATTEMPTS = 3,
-    MAX_THINGS = MAX_SALES + MAX_CLAIMS,
+    MAX_THINGS = MAX_SALES + MAX_CLAIMS + MAX_ORDERS,
     MAX_ASSIGNMENTS = 161051, /* 11^5 */
 };
 
@@ -53,7 +53,7 @@ struct expected {
     enum verdict verdict;
     enum rule rule;
     const char *transaction_id;
-    struct expected_candidate candidates[MAX_SALES];
+    struct expected_candidate candidates[MAX_THINGS];
     size_t n_candidates;
 };
 
@@ -342,6 +342,15 @@ static int thing_order(const void *left, const void *right)
     return strcmp(a->id, b->id);
 }
 
+static void add_recordless(struct oracle *o, const char *id)
+{
+    for (int t = 0; t < o->n_things; t++)
+        if (same(o->things[t].id, id))
+            return;
+    if (id && *id)
+        o->things[o->n_things++] = (struct thing){.id = id, .live = true};
+}
+
 static void list_things(struct oracle *o)
 {
     const struct instance *in = o->in;
@@ -353,15 +362,11 @@ static void list_things(struct oracle *o)
         o->things[o->n_things++] =
             (struct thing){.id = sale->id, .sale = sale, .live = !sale->voided && !returned};
     }
-    for (size_t i = 0; i < in->n_claims; i++) {
-        bool known = false;
-
-        for (int t = 0; t < o->n_things; t++)
-            known = known || same(o->things[t].id, in->claims[i].transaction_id);
-        if (!known)
-            o->things[o->n_things++] =
-                (struct thing){.id = in->claims[i].transaction_id, .live = true};
-    }
+    for (size_t i = 0; i < in->n_claims; i++)
+        add_recordless(o, in->claims[i].transaction_id);
+    for (size_t i = 0; i < in->n_orders; i++)
+        if (in->orders[i].resolution)
+            add_recordless(o, in->orders[i].resolution->transaction_id);
     qsort(o->things, (size_t)o->n_things, sizeof(o->things[0]), thing_order);
 }
 
@@ -453,6 +458,16 @@ static void compare_all(struct oracle *o)
                     o->together[i][k] = true;
 }
 
+/* What is surest, then what is live, then what came first. */
+static bool likes_better(const struct oracle *o, int i, int a, int b)
+{
+    if (o->fit[i][a] != o->fit[i][b])
+        return o->fit[i][a] < o->fit[i][b];
+    if (o->things[a].live != o->things[b].live)
+        return o->things[a].live;
+    return a < b;
+}
+
 /* Of the maximum assignments, those stay in which each order in turn has what it likes best. */
 static void choose(struct oracle *o)
 {
@@ -482,8 +497,7 @@ static void choose(struct oracle *o)
         for (int a = 0; a < o->n_all; a++) {
             int t = o->all[a][i];
 
-            if (best < 0 || o->fit[i][t] < o->fit[i][best] ||
-                (o->fit[i][t] == o->fit[i][best] && t < best))
+            if (best < 0 || likes_better(o, i, t, best))
                 best = t;
         }
         for (int a = 0; a < o->n_all; a++)
@@ -708,7 +722,7 @@ static void ask_oracle(const struct instance *in, struct expected *expected)
             bool claimed = is_claimed(in, o.things[t].id, in->orders[i].id, true);
             bool eligible = fit_eligible(o.fit[i][t]);
 
-            if (!o.things[t].sale || !(eligible || claimed || is_reference_conflict(&o, i, t)))
+            if (!(eligible || claimed || is_reference_conflict(&o, i, t)))
                 continue;
             e->candidates[e->n_candidates++] =
                 (struct expected_candidate){.sale = o.things[t].id,
@@ -763,8 +777,7 @@ static void print_instance(const struct instance *in)
         printf("claim %s for %s\n", in->claims[i].transaction_id, in->claims[i].order_id);
 }
 
-static bool as_expected(const struct instance *in, const struct match_result *result,
-                        const struct expected *e)
+static bool as_expected(const struct match_result *result, const struct expected *e)
 {
     if (result->verdict != e->verdict || result->rule != e->rule ||
         strcmp(result->transaction_id, e->transaction_id) != 0 || !*result->reason ||
@@ -774,7 +787,7 @@ static bool as_expected(const struct instance *in, const struct match_result *re
         const struct match_candidate *a = &result->candidates[i];
         const struct expected_candidate *b = &e->candidates[i];
 
-        if (strcmp(in->sales[a->sale].id, b->sale) != 0 || a->fit != b->fit ||
+        if (strcmp(a->transaction_id, b->sale) != 0 || a->fit != b->fit ||
             a->reference_conflict != b->reference_conflict ||
             a->claim_conflict != b->claim_conflict || a->assigned != b->assigned)
             return false;
@@ -788,7 +801,7 @@ static void print_result(const struct instance *in, size_t i, const struct match
     printf("order %s: verdict %d, rule %d, sale '%s': %s\n", in->orders[i].id, (int)result->verdict,
            (int)result->rule, result->transaction_id, result->reason);
     for (size_t k = 0; k < result->n_candidates; k++)
-        printf("  %s: %s%s%s%s\n", in->sales[result->candidates[k].sale].id,
+        printf("  %s: %s%s%s%s\n", result->candidates[k].transaction_id,
                fit_text(result->candidates[k].fit),
                result->candidates[k].reference_conflict ? ", reference conflict" : "",
                result->candidates[k].claim_conflict ? ", claim conflict" : "",
@@ -842,8 +855,7 @@ static void shuffle(const struct instance *in, struct instance *ret)
     SHUFFLE(ret->claims, ret->n_claims);
 }
 
-static bool same_result(const struct instance *in, const struct match_result *a,
-                        const struct instance *other, const struct match_result *b)
+static bool same_result(const struct match_result *a, const struct match_result *b)
 {
     if (a->verdict != b->verdict || a->rule != b->rule ||
         strcmp(a->transaction_id, b->transaction_id) != 0 || strcmp(a->reason, b->reason) != 0 ||
@@ -852,7 +864,7 @@ static bool same_result(const struct instance *in, const struct match_result *a,
     for (size_t i = 0; i < a->n_candidates; i++) {
         const struct match_candidate *x = &a->candidates[i], *y = &b->candidates[i];
 
-        if (strcmp(in->sales[x->sale].id, other->sales[y->sale].id) != 0 || x->fit != y->fit ||
+        if (strcmp(x->transaction_id, y->transaction_id) != 0 || x->fit != y->fit ||
             x->reference_conflict != y->reference_conflict ||
             x->claim_conflict != y->claim_conflict || x->assigned != y->assigned)
             return false;
@@ -863,17 +875,17 @@ static bool same_result(const struct instance *in, const struct match_result *a,
 /* One sale pays one order; a person may say otherwise. */
 static bool no_sale_twice(const struct instance *in, const struct match_result *results)
 {
-    unsigned given = 0;
+    const char *given[MAX_ORDERS * MAX_THINGS];
+    size_t n = 0;
 
     for (size_t i = 0; i < in->n_orders; i++)
         for (size_t k = 0; k < results[i].n_candidates; k++) {
-            unsigned bit = 1U << results[i].candidates[k].sale;
-
             if (!results[i].candidates[k].assigned || in->orders[i].resolution)
                 continue;
-            if (given & bit)
-                return false;
-            given |= bit;
+            for (size_t g = 0; g < n; g++)
+                if (same(given[g], results[i].candidates[k].transaction_id))
+                    return false;
+            given[n++] = results[i].candidates[k].transaction_id;
         }
     return true;
 }
@@ -904,11 +916,11 @@ static void every_assignment(void **state)
         others = run(&other);
         good = no_sale_twice(&in, results);
         for (size_t k = 0; k < in.n_orders; k++) {
-            good = good && as_expected(&in, &results[k], &expected[k]);
+            good = good && as_expected(&results[k], &expected[k]);
             seen[expected[k].verdict][expected[k].rule]++;
             for (size_t q = 0; q < in.n_orders; q++)
                 if (same(in.orders[k].id, other.orders[q].id))
-                    good = good && same_result(&in, &results[k], &other, &others[q]);
+                    good = good && same_result(&results[k], &others[q]);
         }
         if (!good) {
             print_instance(&in);
