@@ -46,7 +46,7 @@ bool status_is_late(const struct status *status, int64_t interval, int64_t now);
 /* How late records were seen to be over the past 30 days, in seconds; -1: not measured. Reads all
  * of them: not for every cycle. */
 struct status_lateness {
-    int64_t p99, max;
+    int64_t median, p99, max;
 };
 int status_read_lateness(struct db *ledger, struct status_lateness *ret, struct error *err);
 

@@ -61,6 +61,7 @@ static void add_ledger(struct row *row, const struct status *s,
     row_integer(row, "revisions", revisions->all);
     row_integer(row, "critical_revisions", revisions->critical);
     row_integer(row, "quarantined", s->quarantined);
+    row_count(row, "late_median_seconds", lateness->median);
     row_count(row, "late_p99_seconds", lateness->p99);
     row_count(row, "late_max_seconds", lateness->max);
     row_count(row, "absence_grace_seconds", s->absence_grace < 0 ? -1 : s->absence_grace / 1000);

@@ -186,14 +186,14 @@ int status_read_lateness(struct db *ledger, struct status_lateness *ret, struct 
     struct db_stmt *stmt;
     int r;
 
-    r = db_query(ledger, &stmt, err, "SELECT p99_s, max_s FROM lateness", "");
+    r = db_query(ledger, &stmt, err, "SELECT median_s, p99_s, max_s FROM lateness", "");
     if (r == 0)
         r = db_step(ledger, stmt, err);
     if (r < 0)
         return r;
-    *ret = (struct status_lateness){-1, -1};
-    if (!db_is_null(stmt, 1))
-        *ret = (struct status_lateness){db_int(stmt, 0), db_int(stmt, 1)};
+    *ret = (struct status_lateness){-1, -1, -1};
+    if (!db_is_null(stmt, 0))
+        *ret = (struct status_lateness){db_int(stmt, 0), db_int(stmt, 1), db_int(stmt, 2)};
     db_done(stmt);
     return 0;
 }

@@ -311,6 +311,12 @@ class Ledger(Case):
                                               " 'absence_grace_ms'")[0]["value"]) // 1000)
         # Records came an hour late: absence is believed later than it was configured.
         self.assertGreaterEqual(row["late_max_seconds"], 3600)
+        late = sorted(found["late_ms"] // 1000 for found in self.shop.ledger(
+            "SELECT late_ms FROM transactions WHERE late_ms IS NOT NULL"))
+        self.assertEqual((row["late_median_seconds"], row["late_p99_seconds"],
+                          row["late_max_seconds"]),
+                         (late[(len(late) - 1) // 2], late[len(late) - len(late) // 100 - 1],
+                          late[-1]))
 
     def test_without_a_daemon_sync_says_no(self):
         done = self.shop.ctl("sync")
