@@ -1,4 +1,4 @@
-/* Arrays that grow at their end. */
+/* Arrays: to let them grow at their end, to sort and to search them. */
 #pragma once
 
 #include <errno.h>
@@ -29,3 +29,18 @@ static inline bool array_full(size_t n)
         }                                                                                          \
         _r;                                                                                        \
     })
+
+/* -1, 0 or 1, as comparing functions want it. */
+#define COMPARE(a, b) (((a) > (b)) - ((a) < (b)))
+
+typedef int (*compare_function)(const void *, const void *);
+
+/* Compares two size_t. */
+int compare_sizes(const void *left, const void *right);
+
+/* As qsort(), but with nothing to sort `items` may be NULL. */
+void array_sort(void *items, size_t n, size_t size, compare_function compare);
+
+/* The index of the first of n sorted items that does not come before `key`; n if there is none. */
+size_t array_find(const void *items, size_t n, size_t size, const void *key,
+                  compare_function compare);

@@ -8,8 +8,6 @@
 #include "base/cleanup.h"
 #include "core/fit.h"
 
-#define COMPARE(a, b) (((a) > (b)) - ((a) < (b)))
-
 /* --- where to find a sale ----------------------------------------------------------------------
  */
 
@@ -48,8 +46,9 @@ static int compare_money(struct money a, struct money b)
 }
 
 /* But for the place: what a look-up asks for. */
-static int compare_keys(const struct entry *a, const struct entry *b)
+static int compare_keys(const void *left, const void *right)
 {
+    const struct entry *a = left, *b = right;
     int r = compare_money(a->money, b->money);
 
     if (!r)
@@ -120,8 +119,7 @@ static int build_index(const struct match_sale *const *sales, size_t n_sales, st
         if (r == 0 && !money_equal(sales[i]->amount, sales[i]->net))
             r = add_entries(index, sales[i], sales[i]->net, i);
     }
-    if (index->n > 0)
-        qsort(index->entries, index->n, sizeof(*index->entries), compare_entries);
+    array_sort(index->entries, index->n, sizeof(*index->entries), compare_entries);
     return r;
 }
 
@@ -179,7 +177,7 @@ static size_t spell_attempts(const struct match_order *order, struct match_attem
     memcpy(to, order->attempts, order->n_attempts * sizeof(*to));
     for (size_t i = 0; i < order->n_attempts; i++)
         spell(&to[i]);
-    qsort(to, order->n_attempts, sizeof(*to), compare_attempt);
+    array_sort(to, order->n_attempts, sizeof(*to), compare_attempt);
     for (size_t i = 0; i < order->n_attempts; i++)
         if (i == 0 || compare_attempt(&to[n - 1], &to[i]) != 0)
             to[n++] = to[i];
@@ -238,65 +236,41 @@ static int build_questions(const struct match_order *const *orders, size_t n_ord
         q->items[q->n++] = identity;
         q->items[q->n++] = amount;
     }
-    if (q->n > 0)
-        qsort(q->items, q->n, sizeof(*q->items), compare_questions);
+    array_sort(q->items, q->n, sizeof(*q->items), compare_questions);
     return 0;
 }
 
 /* --- shelves
  * ------------------------------------------------------------------------------------*/
 
-struct places {
+struct found {
     size_t *items;
     size_t n;
 };
 
-static void places_clear(struct places *places)
+static void found_clear(struct found *found)
 {
-    free(places->items);
-}
-
-static int compare_places(const void *left, const void *right)
-{
-    const size_t *a = left, *b = right;
-
-    return COMPARE(*a, *b);
-}
-
-/* The first entry that does not come before the key. */
-static size_t find_entry(const struct index *index, const struct entry *key)
-{
-    size_t low = 0, high = index->n;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (compare_keys(&index->entries[middle], key) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    free(found->items);
 }
 
 /* The sales that have this trait in common with an attempt. When the attempt knows its last four,
  * those whose own differ do not matter, and those whose own agree are found by them. */
 static int look_up(const struct index *index, const struct match_attempt *attempt, enum trait trait,
-                   struct places *places)
+                   struct found *found)
 {
     struct entry key = trait_of(&attempt->card, trait);
-    bool agree = trait == TRAIT_LAST_FOUR;
+    bool from = trait == TRAIT_LAST_FOUR, to = from || !*attempt->card.last_four;
 
     if (trait != TRAIT_NONE && key.length == 0)
         return 0;
     key.money = attempt->amount;
-    for (int last_four = agree; last_four <= (agree || !*attempt->card.last_four); last_four++) {
-        key.has_last_four = last_four;
-        for (size_t i = find_entry(index, &key);
+    for (int has_last_four = from; has_last_four <= to; has_last_four++) {
+        key.has_last_four = has_last_four;
+        for (size_t i = array_find(index->entries, index->n, sizeof(key), &key, compare_keys);
              i < index->n && compare_keys(&index->entries[i], &key) == 0; i++) {
-            if (ARRAY_GROW(places->items, places->n) < 0)
+            if (ARRAY_GROW(found->items, found->n) < 0)
                 return -ENOMEM;
-            places->items[places->n++] = index->entries[i].place;
+            found->items[found->n++] = index->entries[i].place;
         }
     }
     return 0;
@@ -304,29 +278,28 @@ static int look_up(const struct index *index, const struct match_attempt *attemp
 
 /* All that might stand on the question's shelves, by time. */
 static int look_up_all(const struct index *index, const struct question *question,
-                       struct places *places)
+                       struct found *found)
 {
     size_t n = 0;
     int r = 0;
 
-    places->n = 0;
+    found->n = 0;
     for (size_t i = 0; i < question->n_attempts; i++) {
         const struct match_attempt *attempt = &question->attempts[i];
 
         if (question->fit == FIT_AMOUNT)
-            r = look_up(index, attempt, TRAIT_NONE, places);
+            r = look_up(index, attempt, TRAIT_NONE, found);
         for (enum trait trait = TRAIT_LAST_FOUR;
              question->fit == FIT_IDENTITY && trait <= TRAIT_EMAIL && r == 0; trait++)
-            r = look_up(index, attempt, trait, places);
+            r = look_up(index, attempt, trait, found);
         if (r < 0)
             return r;
     }
-    if (places->n > 0)
-        qsort(places->items, places->n, sizeof(*places->items), compare_places);
-    for (size_t i = 0; i < places->n; i++)
-        if (i == 0 || places->items[n - 1] != places->items[i])
-            places->items[n++] = places->items[i];
-    places->n = n;
+    array_sort(found->items, found->n, sizeof(*found->items), compare_sizes);
+    for (size_t i = 0; i < found->n; i++)
+        if (i == 0 || found->items[n - 1] != found->items[i])
+            found->items[n++] = found->items[i];
+    found->n = n;
     return 0;
 }
 
@@ -340,18 +313,18 @@ static bool answers(const struct question *question, const struct match_sale *sa
 }
 
 static int add_shelf(struct shelves *shelves, const struct question *question, bool live,
-                     const struct match_sale *const *sales, const struct places *places)
+                     const struct match_sale *const *sales, const struct found *found)
 {
     struct shelf shelf = {.begin = shelves->n_lists, .fit = question->fit, .live = live};
 
-    for (size_t i = 0; i < places->n; i++) {
-        const struct match_sale *sale = sales[places->items[i]];
+    for (size_t i = 0; i < found->n; i++) {
+        const struct match_sale *sale = sales[found->items[i]];
 
         if (sale_reversed(sale) == live || !answers(question, sale))
             continue;
         if (ARRAY_GROW(shelves->lists, shelves->n_lists) < 0)
             return -ENOMEM;
-        shelves->lists[shelves->n_lists++] = places->items[i];
+        shelves->lists[shelves->n_lists++] = found->items[i];
     }
     shelf.end = shelves->n_lists;
     if (ARRAY_GROW(shelves->shelves, shelves->n_shelves) < 0)
@@ -364,19 +337,19 @@ static int add_shelf(struct shelves *shelves, const struct question *question, b
 static int add_shelves(struct shelves *shelves, const struct questions *questions,
                        const struct match_sale *const *sales, const struct index *index)
 {
-    _cleanup_(places_clear) struct places places = {0};
+    _cleanup_(found_clear) struct found found = {0};
 
     for (size_t i = 0; i < questions->n; i++) {
         const struct question *question = &questions->items[i];
         size_t *of_order = &shelves->of_order[question->order][question->fit == FIT_AMOUNT ? 2 : 0];
 
         if (i == 0 || compare_questions(question - 1, question) != 0) {
-            int r = look_up_all(index, question, &places);
+            int r = look_up_all(index, question, &found);
 
             if (r == 0)
-                r = add_shelf(shelves, question, true, sales, &places);
+                r = add_shelf(shelves, question, true, sales, &found);
             if (r == 0)
-                r = add_shelf(shelves, question, false, sales, &places);
+                r = add_shelf(shelves, question, false, sales, &found);
             if (r < 0)
                 return r;
         }

@@ -193,7 +193,7 @@ static int by_time(const void *a, const void *b)
 {
     const struct explain_sale *left = a, *right = b;
 
-    return (left->at > right->at) - (left->at < right->at);
+    return COMPARE(left->at, right->at);
 }
 
 static int load_coverage(struct explain *e, struct error *err)
@@ -251,8 +251,7 @@ int explain_open(struct db *ledger, const char *order_id, const struct match_set
         r = load_coverage(e, err);
     if (r < 0)
         return r;
-    if (e->n_sales > 0)
-        qsort(e->sales, e->n_sales, sizeof(*e->sales), by_time);
+    array_sort(e->sales, e->n_sales, sizeof(*e->sales), by_time);
     *ret = TAKE_PTR(e);
     return 1;
 }

@@ -204,8 +204,8 @@ static int compare_spans(const void *left, const void *right)
     if (r)
         return r;
     if (a->amount.minor != b->amount.minor)
-        return a->amount.minor < b->amount.minor ? -1 : 1;
-    return (a->from > b->from) - (a->from < b->from);
+        return COMPARE(a->amount.minor, b->amount.minor);
+    return COMPARE(a->from, b->from);
 }
 
 static int collect_span(struct db *ledger, struct order_book *book, struct id_list *ids,
@@ -240,8 +240,7 @@ static int collect_by_amount(struct db *ledger, struct order_book *book, struct 
             match_window(&book->orders[i], settings, &spans[n].from, &spans[n].to);
             n++;
         }
-    if (n > 0)
-        qsort(spans, n, sizeof(*spans), compare_spans);
+    array_sort(spans, n, sizeof(*spans), compare_spans);
     for (size_t i = 0; i < n; i++) {
         struct span *last = merged > 0 ? &spans[merged - 1] : NULL;
 
@@ -368,8 +367,7 @@ static int load_around(struct db *ledger, struct order_book *book,
     }
     if (r == 0)
         r = collect_by_amount(ledger, book, &ids, settings, err);
-    if (ids.n > 0)
-        qsort(ids.items, ids.n, sizeof(*ids.items), compare_texts);
+    array_sort(ids.items, ids.n, sizeof(*ids.items), compare_texts);
     for (size_t i = 0; i < ids.n && r == 0; i++) {
         if (i > 0 && strcmp(ids.items[i], ids.items[i - 1]) == 0)
             continue;
