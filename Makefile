@@ -67,7 +67,7 @@ help:
 	@echo 'make            build build/reconciled, build/reconctl, build/ozura-sandbox'
 	@echo 'make demo       install what is missing, build, and run a busy day against the sandbox'
 	@echo 'make check      install what is missing, build with sanitizers, run every test'
-	@echo 'make check-long run the world simulator for SIM_SEEDS (10000) seeds, and every fault'
+	@echo 'make check-long SIM_SEEDS (10000) simulated worlds, a million matchings, every single fault'
 	@echo 'make check-source  layers, banned functions, headers, documented keys (compiles nothing)'
 	@echo 'make check-system  boot a clean Debian, install there and test the real service (root)'
 	@echo 'make deb        Debian packages, in build/deb'
@@ -154,7 +154,8 @@ SIM_SEEDS ?= 10000
 check-long: deps-test
 	@$(MAKE) --no-print-directory sim
 	@$(BUILD)/sim --seeds $(SIM_SEEDS) --report
-	@$(MAKE) --no-print-directory $(BUILD)/unit/test_faults
+	@$(MAKE) --no-print-directory $(BUILD)/unit/test_match_oracle $(BUILD)/unit/test_faults
+	@ORACLE_INSTANCES=1000000 $(BUILD)/unit/test_match_oracle
 	@FAULTS=all $(BUILD)/unit/test_faults
 
 check-source:
