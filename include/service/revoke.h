@@ -60,8 +60,6 @@ void *revoke_task_userdata(const struct revocation_task *task);
 void revoke_poke(struct revoke *revoke);
 /* Nothing is under way, and nothing that is due now is left to be tried. */
 bool revoke_idle(const struct revoke *revoke);
-/* Sessions that are due and still wait. */
-size_t revoke_waiting(const struct revoke *revoke);
 /* Whether revoke_wipe() has anything to do. */
 bool revoke_unwiped(const struct revoke *revoke);
 /* Overwrites the keys of closed sessions on disk, if any are left there. 0, or -EBUSY to be called

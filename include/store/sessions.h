@@ -33,7 +33,8 @@ const char *session_why_name(enum session_why why);
 enum session_why session_due(const struct session *session, int64_t idle_timeout, int64_t now,
                              int64_t *ret_due_at);
 
-/* Calls back with each session of the queue; a negative return ends it. `userdata` is passed on. */
+/* Calls back with each session of the queue; a return other than 0 ends it, and is returned.
+ * `userdata` is passed on. */
 int sessions_each(struct db *queue, int (*each)(const struct session *session, void *userdata),
                   void *userdata, struct error *err);
 int sessions_count(struct db *queue, int64_t *ret, struct error *err);

@@ -8,7 +8,11 @@
 #include "base/cleanup.h"
 #include "core/backoff.h"
 
-enum { LOOK_AGAIN_MS = 60 * 1000 };
+enum {
+    LOOK_AGAIN_MS = 60 * 1000,
+    LOOK_PAUSE_MS = 1000, /* thousands may wait for their next try: not at each answer */
+    MAX_FOUND = 64,
+};
 
 static const int64_t LAPSE_MS = 5 * 60 * 1000; /* after the session's own expiry */
 
@@ -19,6 +23,12 @@ struct revocation_task {
     struct revocation_task *next;
 };
 
+/* What a look found to be due. */
+struct found {
+    struct session session;
+    enum session_why why;
+};
+
 struct revoke {
     struct db *ledger, *queue;
     const struct clock *clock;
@@ -26,10 +36,11 @@ struct revoke {
     size_t concurrency, n_tasks;
     struct revocation_task *tasks;
     void *userdata;
-    int64_t look_at; /* when the next session becomes due */
-    size_t waiting;  /* due, but to be tried later */
-    bool unwiped;    /* keys of closed sessions may be left in the file */
-    bool rewritten;  /* or, since it was rewritten, only in its WAL */
+    int64_t looked_at, look_at; /* the last look over the queue, and when the next one is due */
+    struct found found[MAX_FOUND];
+    size_t n_found, n_tried; /* the found ones before n_tried have been handed out */
+    bool unwiped;            /* keys of closed sessions may be left in the file */
+    bool rewritten;          /* or, since it was rewritten, only in its WAL */
 };
 
 int revoke_new(struct db *ledger, struct db *queue, const struct clock *clock, int64_t idle_timeout,
@@ -75,29 +86,28 @@ static bool is_under_way(const struct revoke *revoke, const struct session *sess
 struct look {
     struct revoke *revoke;
     int64_t now, next;
-    size_t waiting;
-    bool found, found_closed;
-    struct session due, closed;
-    enum session_why why;
+    bool found_closed;
+    struct session closed;
     struct error *err;
 };
 
 static int look_at_session(const struct session *session, void *userdata)
 {
     struct look *look = userdata;
+    struct revoke *revoke = look->revoke;
     struct revocation revocation;
     enum session_why why;
     int64_t due_at = 0;
     int r;
 
-    if (is_under_way(look->revoke, session))
+    if (is_under_way(revoke, session))
         return 0;
-    why = session_due(session, look->revoke->idle_timeout, look->now, &due_at);
+    why = session_due(session, revoke->idle_timeout, look->now, &due_at);
     if (why == SESSION_NOT_DUE) {
         look->next = due_at < look->next ? due_at : look->next;
         return 0;
     }
-    r = revocation_load(look->revoke->ledger, session, &revocation, look->err);
+    r = revocation_load(revoke->ledger, session, &revocation, look->err);
     if (r < 0)
         return r;
     if (revocation.closed) {
@@ -105,14 +115,11 @@ static int look_at_session(const struct session *session, void *userdata)
         look->found_closed = true;
         look->closed = *session;
     } else if (revocation.next_try_at > look->now) {
-        look->waiting++;
         look->next = revocation.next_try_at < look->next ? revocation.next_try_at : look->next;
-    } else if (!look->found) {
-        look->found = true;
-        look->due = *session;
-        look->why = why;
+    } else {
+        revoke->found[revoke->n_found++] = (struct found){*session, why};
     }
-    return 0;
+    return revoke->n_found == MAX_FOUND;
 }
 
 static int close_session(struct revoke *revoke, const struct session *session, struct error *err)
@@ -122,18 +129,35 @@ static int close_session(struct revoke *revoke, const struct session *session, s
     return session_close(revoke->queue, session, err);
 }
 
-static int look_for_due(struct revoke *revoke, struct look *look, struct error *err)
+/* Fills `found`, and says when to look again: as soon as that is used up if there may be more. */
+static int look_for_due(struct revoke *revoke, struct error *err)
 {
+    int64_t now = clock_now(revoke->clock), next;
+    struct look look;
     int r;
 
     do {
-        *look = (struct look){
-            .revoke = revoke, .now = clock_now(revoke->clock), .next = INT64_MAX, .err = err};
-        r = sessions_each(revoke->queue, look_at_session, look, err);
-        if (r == 0 && look->found_closed)
-            r = close_session(revoke, &look->closed, err);
-    } while (r == 0 && look->found_closed);
-    return r;
+        look = (struct look){.revoke = revoke, .now = now, .next = INT64_MAX, .err = err};
+        revoke->n_found = revoke->n_tried = 0;
+        r = sessions_each(revoke->queue, look_at_session, &look, err);
+        if (r >= 0 && look.found_closed)
+            r = close_session(revoke, &look.closed, err);
+    } while (r >= 0 && look.found_closed);
+    if (r < 0) {
+        revoke_poke(revoke);
+        return r;
+    }
+    next = look.next < now + LOOK_AGAIN_MS ? look.next : now + LOOK_AGAIN_MS;
+    if (next < now + LOOK_PAUSE_MS)
+        next = now + LOOK_PAUSE_MS;
+    revoke->looked_at = now;
+    revoke->look_at = r > 0 ? 0 : next;
+    return 0;
+}
+
+static bool is_time_to_look(const struct revoke *revoke, int64_t now)
+{
+    return now >= revoke->look_at || revoke->look_at - now > LOOK_AGAIN_MS;
 }
 
 int revoke_next(struct revoke *revoke, struct revocation_task **ret_task, struct secret **ret_key,
@@ -141,38 +165,35 @@ int revoke_next(struct revoke *revoke, struct revocation_task **ret_task, struct
 {
     _cleanup_free_ struct revocation_task *task = NULL;
     int64_t now = clock_now(revoke->clock);
-    struct look look;
     int r;
 
     *ret_wait = LOOK_AGAIN_MS;
     if (revoke->n_tasks >= revoke->concurrency)
         return 0;
-    if (now < revoke->look_at && revoke->look_at - now <= LOOK_AGAIN_MS) {
-        *ret_wait = revoke->look_at - now;
-        return 0;
-    }
-    r = look_for_due(revoke, &look, err);
-    if (r < 0)
-        return r;
-    revoke->waiting = look.waiting + (look.found ? 1 : 0);
-    if (!look.found) {
-        revoke->look_at = look.next < now + LOOK_AGAIN_MS ? look.next : now + LOOK_AGAIN_MS;
-        *ret_wait = revoke->look_at > now ? revoke->look_at - now : 1;
-        return 0;
-    }
     task = calloc(1, sizeof(*task));
     if (!task)
         return error_set(err, -ENOMEM, "out of memory");
-    task->session = look.due;
-    task->why = look.why;
-    task->owner = revoke;
-    r = session_key(revoke->queue, &task->session, ret_key, err);
-    if (r == -ENOENT) { /* it left the queue between two looks */
-        *ret_wait = 1;
-        return 0;
-    }
-    if (r < 0)
+    do {
+        const struct found *found;
+
+        if (revoke->n_tried == revoke->n_found && is_time_to_look(revoke, now)) {
+            r = look_for_due(revoke, err);
+            if (r < 0)
+                return r;
+        }
+        if (revoke->n_tried == revoke->n_found) {
+            *ret_wait = revoke->look_at - now;
+            return 0;
+        }
+        found = &revoke->found[revoke->n_tried++];
+        *task =
+            (struct revocation_task){.session = found->session, .why = found->why, .owner = revoke};
+        r = session_key(revoke->queue, &task->session, ret_key, err);
+    } while (r == -ENOENT); /* it left the queue since the look */
+    if (r < 0) {
+        revoke_poke(revoke);
         return r;
+    }
     task->next = revoke->tasks;
     revoke->tasks = task;
     revoke->n_tasks++;
@@ -188,7 +209,9 @@ static void drop_task(struct revoke *revoke, struct revocation_task *task)
             break;
         }
     revoke->n_tasks--;
-    revoke->look_at = 0;
+    /* The last look did not see to this one. */
+    if (revoke->look_at > revoke->looked_at + LOOK_PAUSE_MS)
+        revoke->look_at = revoke->looked_at + LOOK_PAUSE_MS;
     free(task);
 }
 
@@ -257,16 +280,12 @@ void *revoke_task_userdata(const struct revocation_task *task)
 void revoke_poke(struct revoke *revoke)
 {
     revoke->look_at = 0;
+    revoke->n_found = revoke->n_tried = 0; /* the app may have changed its mind */
 }
 
 bool revoke_idle(const struct revoke *revoke)
 {
-    return revoke->n_tasks == 0;
-}
-
-size_t revoke_waiting(const struct revoke *revoke)
-{
-    return revoke->waiting;
+    return revoke->n_tasks == 0 && revoke->n_tried == revoke->n_found;
 }
 
 bool revoke_unwiped(const struct revoke *revoke)

@@ -55,7 +55,7 @@ int sessions_each(struct db *queue, int (*each)(const struct session *session, v
             session.last_seen_at = session.created_at;
         db_copy(stmt, 4, session.ended, sizeof(session.ended));
         r = each(&session, userdata);
-        if (r < 0)
+        if (r != 0)
             db_done(stmt);
     }
     return r;
