@@ -22,12 +22,15 @@ enum db_mode {
     DB_CREATE, /* read-write, made if missing */
 };
 
-/* Opens `path`. WAL, synchronous=FULL, foreign keys, secure_delete, temp_store=memory,
- * trusted_schema off; the -wal and -shm files stay when it is closed, so that a reader without
- * write permission can open a ledger whose daemon is stopped. `permissions` (0: what the umask
- * gives) is the mode of a file that is made. */
+/* Opens `path`. synchronous=FULL, foreign keys, secure_delete, temp_store=memory, trusted_schema
+ * off; the -wal and -shm files stay when it is closed, so that a reader without write permission
+ * can open a ledger whose daemon is stopped. `permissions` (0: what the umask gives) is the mode of
+ * a file that is made. One that was there may be somebody else's and is left as it is, byte for
+ * byte, until db_adopt(). */
 int db_open(const char *path, enum db_mode mode, mode_t permissions, struct db **ret,
             struct error *err);
+/* The file is one of ours: WAL from now on. */
+int db_adopt(struct db *db, struct error *err);
 /* Rolls back what is open; NULL is accepted and returned. */
 struct db *db_close(struct db *db);
 const char *db_path(const struct db *db);

@@ -72,15 +72,22 @@ static int set_up(struct db *db, enum db_mode mode, struct error *err)
     sqlite3_extended_result_codes(db->handle, 1);
     sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_PERSIST_WAL, &on);
     r = db_exec(db, "PRAGMA trusted_schema=OFF; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;",
                 err);
     if (r < 0 || mode == DB_READ)
         return r;
     return db_exec(db,
-                   "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;"
+                   "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;"
                    "PRAGMA journal_size_limit=4194304;",
                    err);
+}
+
+int db_adopt(struct db *db, struct error *err)
+{
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    return db_exec(db, "PRAGMA journal_mode=WAL", err);
 }
 
 /* SQLite gives a new file the mode that the umask leaves; a file whose group must write it is made

@@ -155,18 +155,22 @@ static int set_up_key(struct ledger *ledger, const char *ledger_path, struct err
 }
 
 /* A step of the schema is one transaction; the copy is for a person who wants the old program back.
- * One that is there already is of an upgrade that did not come to its end. */
+ * One that is there already is of an upgrade that did not come to its end; an empty one is only the
+ * name, of a copy that did not, and as the lock is ours nobody is at it. */
 static int keep_copy(struct db *db, const char *path, struct error *err)
 {
     char suffix[32], copy[4096];
+    struct stat st;
     int64_t version;
     int r;
 
-    r = db_value(db, &version, 0, err, "PRAGMA user_version", "");
-    if (r < 0 || version == 0 || version >= migrate_newest("ledger"))
+    r = migrate_check(db, "ledger", &version, err);
+    if (r < 0 || version == 0 || version == migrate_newest("ledger"))
         return r;
     snprintf(suffix, sizeof(suffix), ".schema-%lld", (long long)version);
     r = path_with(path, suffix, copy, sizeof(copy), err);
+    if (r == 0 && stat(copy, &st) == 0 && st.st_size == 0)
+        unlink(copy);
     if (r == 0)
         r = backup_write(db, copy, err);
     return r == -EEXIST ? 0 : r;

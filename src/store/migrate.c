@@ -39,6 +39,27 @@ static int refuse_foreign(struct db *db, const char *database, int64_t version, 
     return 0;
 }
 
+int migrate_check(struct db *db, const char *database, int64_t *ret_version, struct error *err)
+{
+    int newest = migrate_newest(database);
+    int64_t version;
+    int r;
+
+    r = db_value(db, &version, 0, err, "PRAGMA user_version", "");
+    if (r < 0)
+        return r;
+    if (version > newest)
+        return error_set(err, -EPROTO,
+                         "%s: schema version %" PRId64
+                         " is newer than this program, which knows %d; "
+                         "install the newer program",
+                         db_path(db), version, newest);
+    r = refuse_foreign(db, database, version, err);
+    if (r == 0)
+        *ret_version = version;
+    return r;
+}
+
 static int step(struct db *db, const struct migration *m, struct error *err)
 {
     char pragma[64];
@@ -67,27 +88,14 @@ static int step(struct db *db, const struct migration *m, struct error *err)
 
 int migrate(struct db *db, const char *database, struct error *err)
 {
-    int newest = migrate_newest(database);
     int64_t version;
     int r;
 
-    r = db_value(db, &version, 0, err, "PRAGMA user_version", "");
-    if (r < 0)
-        return r;
-    if (version > newest)
-        return error_set(err, -EPROTO,
-                         "%s: schema version %" PRId64
-                         " is newer than this program, which knows %d; "
-                         "install the newer program",
-                         db_path(db), version, newest);
-    r = refuse_foreign(db, database, version, err);
-    if (r < 0)
-        return r;
-    for (const struct migration *m = migrations; m->database; m++)
-        if (strcmp(m->database, database) == 0 && m->version > version) {
+    r = migrate_check(db, database, &version, err);
+    if (r == 0)
+        r = db_adopt(db, err);
+    for (const struct migration *m = migrations; m->database && r == 0; m++)
+        if (strcmp(m->database, database) == 0 && m->version > version)
             r = step(db, m, err);
-            if (r < 0)
-                return r;
-        }
-    return 0;
+    return r;
 }

@@ -17,9 +17,12 @@ struct migration {
 /* All of them, by database and version; the last has database NULL. */
 extern const struct migration migrations[];
 
-/* Brings the database to the newest version this program knows, each step and its user_version in
- * one BEGIN IMMEDIATE. -EPROTO: the file is newer than this program, or is no such database;
- * -EIO and what db_exec() returns otherwise. */
+/* The version of a database that may be taken; 0 when it is new. -EPROTO: it is newer than this
+ * program, or is no such database. Changes nothing. */
+int migrate_check(struct db *db, const char *database, int64_t *ret_version, struct error *err);
+
+/* After that check, brings the database to the newest version this program knows, each step and its
+ * user_version in one BEGIN IMMEDIATE. */
 int migrate(struct db *db, const char *database, struct error *err);
 
 /* The newest version this program knows. */

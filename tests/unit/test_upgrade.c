@@ -1,5 +1,6 @@
 /* A ledger of an older schema, as an older program has left it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,6 +86,17 @@ static void make_old(const char *path)
     sql(path, "PRAGMA user_version=1; INSERT INTO meta (name, value) VALUES ('witness', 'old')");
 }
 
+/* A file of that many zeros. */
+static int make_file(const char *path, off_t size)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600), r;
+
+    assert_true(fd >= 0);
+    r = ftruncate(fd, size);
+    close(fd);
+    return r;
+}
+
 static int open_and_close(const char *path, struct error *err)
 {
     struct ledger *ledger;
@@ -137,6 +149,33 @@ static void copy_is_never_overwritten(void **state)
     assert_int_equal(value(place->ledger, "PRAGMA user_version"), migrate_newest("ledger"));
 }
 
+/* Killed while the copy was written: its name is there, and what was written so far beside it. */
+static void copy_that_was_begun_is_made(void **state)
+{
+    struct place *place = *state;
+    struct error err = {0};
+    char partial[160];
+
+    make_old(place->ledger);
+    snprintf(partial, sizeof(partial), "%s.partial", place->copy);
+    assert_int_equal(make_file(place->copy, 0), 0);
+    assert_int_equal(make_file(partial, 5000), 0);
+    assert_int_equal(open_and_close(place->ledger, &err), 0);
+    assert_int_equal(value(place->copy, "SELECT count(*) FROM meta WHERE value = 'old'"), 1);
+    assert_int_equal(value(place->ledger, "PRAGMA user_version"), migrate_newest("ledger"));
+}
+
+/* The queue has a version, too, and somebody else's database may. */
+static void foreign_file_is_not_copied(void **state)
+{
+    struct place *place = *state;
+    struct error err = {0};
+
+    sql(place->ledger, "CREATE TABLE customers (name); PRAGMA user_version=1");
+    assert_int_equal(open_and_close(place->ledger, &err), -EPROTO);
+    assert_int_equal(access(place->copy, F_OK), -1);
+}
+
 /* No room for the copy, say: then nothing is changed. */
 static void no_copy_no_upgrade(void **state)
 {
@@ -159,6 +198,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(old_ledger_is_copied_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(new_ledger_is_not_copied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(copy_is_never_overwritten, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(copy_that_was_begun_is_made, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(foreign_file_is_not_copied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_copy_no_upgrade, set_up, tear_down),
     };
 
