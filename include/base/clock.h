@@ -12,6 +12,9 @@ struct clock {
 
 /* The machine's real-time clock. */
 const struct clock *clock_real(void);
+/* Time since the machine started, also while it slept. Nobody sets it: what it moved by is what has
+ * passed. */
+const struct clock *clock_boot(void);
 
 static inline int64_t clock_now(const struct clock *clock)
 {

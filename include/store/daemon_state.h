@@ -22,6 +22,11 @@ int daemon_state_cycle(struct db *ledger, int64_t began_at, int64_t now, const c
 int daemon_state_api(struct db *ledger, const char *state, int64_t now, struct error *err);
 int daemon_state_vault(struct db *ledger, const char *state, int64_t now, struct error *err);
 
+/* The clock was set ahead: attempts look older than they are, and passes that began before `until`
+ * prove no absence. 0: never was. */
+int absence_hold(struct db *ledger, int64_t until, struct error *err);
+int absence_held_until(struct db *ledger, int64_t *ret, struct error *err);
+
 /* Notes a request before it is made, and forgets those that no longer count. */
 int rate_log_note(struct db *ledger, int64_t now, struct error *err);
 /* Tells the budget of the requests that an earlier process made. */

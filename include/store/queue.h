@@ -31,7 +31,7 @@ struct queue_order {
 /* NULL currency and attempted_at take the table's defaults. -EEXIST with the constraint's name for
  * a row that is refused. */
 int queue_add_order(struct db *queue, const struct queue_order *order, struct error *err);
-/* The same claim again is no error. -EEXIST when another order waits with this transaction. */
+/* The same claim again is no error. -EALREADY when the transaction waits as another order's. */
 int queue_add_claim(struct db *queue, const char *transaction_id, const char *order_id,
                     struct error *err);
 int queue_add_session(struct db *queue, const char *session_id, const struct secret *key,

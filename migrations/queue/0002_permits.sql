@@ -30,8 +30,13 @@ BEGIN
     SELECT RAISE(ABORT, 'no_leave_to_charge_again');
 END;
 
--- What the app says of an order makes the verdict stale at once, before the daemon knows.
+-- What the app says of an order makes the verdict stale at once, before the daemon knows. A row
+-- that waits may still be changed, also to be one of another order.
 CREATE TRIGGER pending_orders_withdraw_offer AFTER INSERT ON pending_orders
+BEGIN
+    DELETE FROM retry_offers WHERE order_id = NEW.order_id;
+END;
+CREATE TRIGGER pending_orders_withdraw_offer_when_changed AFTER UPDATE ON pending_orders
 BEGIN
     DELETE FROM retry_offers WHERE order_id = NEW.order_id;
 END;
@@ -39,7 +44,15 @@ CREATE TRIGGER claims_withdraw_offer AFTER INSERT ON claims
 BEGIN
     DELETE FROM retry_offers WHERE order_id = NEW.order_id;
 END;
+CREATE TRIGGER claims_withdraw_offer_when_changed AFTER UPDATE ON claims
+BEGIN
+    DELETE FROM retry_offers WHERE order_id = NEW.order_id;
+END;
 CREATE TRIGGER resolutions_withdraw_offer AFTER INSERT ON resolutions
+BEGIN
+    DELETE FROM retry_offers WHERE order_id = NEW.order_id;
+END;
+CREATE TRIGGER resolutions_withdraw_offer_when_changed AFTER UPDATE ON resolutions
 BEGIN
     DELETE FROM retry_offers WHERE order_id = NEW.order_id;
 END;

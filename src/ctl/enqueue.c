@@ -70,5 +70,7 @@ int verb_claim(struct ctl *ctl)
     if (status != CTL_DONE)
         return status;
     r = queue_add_claim(queue, ctl_argument(ctl, 0), ctl_argument(ctl, 1), &err);
+    if (r == -EALREADY)
+        return ctl_fail(CTL_NO, &err);
     return r < 0 ? refused(r, &err) : CTL_DONE;
 }

@@ -8,6 +8,7 @@
 #include "core/interval.h"
 #include "ctl/row.h"
 #include "ctl/waiting.h"
+#include "store/daemon_state.h"
 #include "store/ledger.h"
 
 DEFINE_CLEANUP(struct explain *, explain_close)
@@ -17,7 +18,7 @@ struct telling {
     struct explain *order;
     const struct match_settings *settings;
     int64_t edge_lag;
-    int64_t now;
+    int64_t held_until, now;
     struct writer *writer;
     struct report_sink sink;
     struct error *err;
@@ -46,7 +47,10 @@ static int64_t larger(int64_t a, int64_t b)
 /* Since when a pass must have begun to count as proof of absence. */
 static int64_t proof_since(const struct telling *t)
 {
-    return t->order->last_attempt + t->settings->absence_grace + 1;
+    int64_t ripe = t->order->last_attempt + t->settings->absence_grace;
+
+    /* What was proved before is not touched by a hold. */
+    return (t->order->verdict == VERDICT_PENDING ? larger(ripe, t->held_until) : ripe) + 1;
 }
 
 static int tell_window(struct telling *t)
@@ -287,12 +291,14 @@ static void note_queued(struct ctl *ctl, const char *order_id)
 }
 
 /* What the daemon waits for: it may have learned to wait longer than it was told to. */
-static int use_grace_in_force(struct db *ledger, struct match_settings *settings)
+static int use_grace_in_force(struct db *ledger, struct match_settings *settings,
+                              int64_t *ret_held_until)
 {
     char grace[24];
     struct error err;
 
-    if (ledger_get_meta(ledger, "absence_grace_ms", grace, sizeof(grace), &err) < 0)
+    if (ledger_get_meta(ledger, "absence_grace_ms", grace, sizeof(grace), &err) < 0 ||
+        absence_held_until(ledger, ret_held_until, &err) < 0)
         return ctl_fail(EX_IOERR, &err);
     if (*grace)
         parse_int(grace, 0, INT64_MAX, &settings->absence_grace);
@@ -307,6 +313,7 @@ int verb_explain(struct ctl *ctl)
     const char *order_id = ctl_argument(ctl, 0);
     struct match_settings settings;
     struct telling telling;
+    int64_t held_until = 0;
     struct error err;
     int status, r;
 
@@ -316,7 +323,7 @@ int verb_explain(struct ctl *ctl)
     if (status == CTL_DONE)
         status = ctl_open_ledger(ctl, &ledger);
     if (status == CTL_DONE)
-        status = use_grace_in_force(ledger, &settings);
+        status = use_grace_in_force(ledger, &settings, &held_until);
     if (status == CTL_DONE)
         status = ctl_writer(ctl, WRITER_TABLE, &writer);
     if (status != CTL_DONE)
@@ -328,6 +335,7 @@ int verb_explain(struct ctl *ctl)
     telling = (struct telling){.order = order,
                                .settings = &settings,
                                .edge_lag = ctl->config->sync_edge_lag,
+                               .held_until = held_until,
                                .now = clock_now(ctl->clock),
                                .writer = writer,
                                .sink = writer_sink(writer),

@@ -46,7 +46,8 @@ const struct verb verbs[] = {
         .arguments = {"TRANSACTION", "ORDER"},
         .required = 2,
         .summary = "report a sale that the app knows to be an order's",
-        .help = "For a sale whose cardSale answered 2xx. The same claim again is no error.",
+        .help = "For a sale whose cardSale answered 2xx. The same claim again is no error; exit 1 "
+                "while the transaction waits in the queue as a sale of another order.",
         .examples = "reconctl claim 2604280000990C64B A-1001\n",
         .run = verb_claim,
     },

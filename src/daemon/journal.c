@@ -178,6 +178,18 @@ void journal_vanished(int64_t records)
               records);
 }
 
+void journal_clock(int64_t moved, int64_t passed, int64_t held_until)
+{
+    char a[24], b[24], until[TIMESTAMP_TEXT_SIZE];
+
+    log_event(LOG_WARNING, EVENT_CLOCK, NULL, 0,
+              "the clock was set ahead: it moved by %s while %s passed; no absence is said by what "
+              "is read before %s",
+              format_duration(timestamp_floor_second(moved), a, sizeof(a)),
+              format_duration(timestamp_floor_second(passed), b, sizeof(b)),
+              timestamp_format(held_until, until));
+}
+
 void journal_metrics(const char *what)
 {
     log_event(LOG_WARNING, EVENT_METRICS, NULL, 0, "metrics are not written: %s", what);

@@ -22,4 +22,6 @@ void journal_database(const char *what);
 /* Both in ms. */
 void journal_grace(int64_t configured, int64_t grace);
 void journal_vanished(int64_t records);
+/* The clock moved by so many ms while so many passed. */
+void journal_clock(int64_t moved, int64_t passed, int64_t held_until);
 void journal_metrics(const char *what);

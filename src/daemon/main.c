@@ -165,7 +165,7 @@ static int run(struct config *config, const struct arguments *arguments)
 
     /* Before any thread (curl's resolver) can be made, so that every thread inherits it. */
     block_signals();
-    r = manager_new(config, &options, clock_real(), &manager, &err);
+    r = manager_new(config, &options, clock_real(), clock_boot(), &manager, &err);
     if (r < 0) {
         log_error("%s", err.text);
         return r == -EINVAL ? EX_CONFIG : EX_IOERR;

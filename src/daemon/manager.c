@@ -41,13 +41,14 @@ enum {
     WIPE_PAUSE_MS = 2000,
     ANSWER_PAUSE_MS = 11 * 60 * 1000, /* no try of a request is put off longer than this */
     LEARN_PAUSE_MS = 60 * 60 * 1000,
+    CLOCK_SLACK_MS = 60 * 1000, /* a correction of the clock may set it ahead by a moment */
 };
 
 static const int64_t LEARN_FROM_MS = 30 * 86400000LL;
 
 struct manager {
     struct manager_options options;
-    const struct clock *clock;
+    const struct clock *clock, *boot;
     struct config *config;
     sd_event *event;
     sd_event_source *tick;
@@ -76,7 +77,9 @@ struct manager {
     int64_t grace;    /* the configured one, or a longer one that was learned */
     int64_t learn_at; /* next */
     int64_t busy_report_at;
-    int64_t latest; /* reading of the clock */
+    int64_t latest, latest_boot; /* readings of the clocks */
+    int64_t held_until;          /* passes that began earlier prove no absence */
+    bool hold_unsaved;
     bool api_down;
     unsigned api_reports;
     int64_t api_report_at;
@@ -145,13 +148,20 @@ static void database_trouble(struct manager *m, const struct error *err)
         sd_event_exit(m->event, EX_IOERR);
 }
 
-/* For those who read the ledger. */
-static int note_grace(struct manager *m, struct error *err)
+/* For those who read the ledger. *ret_changed (may be NULL): it is not the one they know, also from
+ * an earlier process. */
+static int note_grace(struct manager *m, bool *ret_changed, struct error *err)
 {
-    char text[32];
+    char text[32], known[32];
+    int r;
 
     snprintf(text, sizeof(text), "%" PRId64, m->grace);
-    return ledger_set_meta(ledger_of(m), "absence_grace_ms", text, err);
+    r = ledger_get_meta(ledger_of(m), "absence_grace_ms", known, sizeof(known), err);
+    if (r == 0)
+        r = ledger_set_meta(ledger_of(m), "absence_grace_ms", text, err);
+    if (r == 0 && ret_changed)
+        *ret_changed = strcmp(text, known) != 0;
+    return r;
 }
 
 /* Where records are seen to come later than the grace allows for, absence is said later. */
@@ -159,6 +169,7 @@ static void learn_grace(struct manager *m)
 {
     int64_t now = clock_now(m->clock), late, grace = m->config->match_absence_grace;
     struct error err = {0};
+    bool changed = true;
 
     if (now < m->learn_at)
         return;
@@ -173,9 +184,10 @@ static void learn_grace(struct manager *m)
         grace = timestamp_ceil_second(late);
     if (grace == m->grace)
         return;
-    journal_grace(m->config->match_absence_grace, grace);
     m->grace = grace;
-    note_grace(m, NULL);
+    note_grace(m, &changed, NULL);
+    if (changed)
+        journal_grace(m->config->match_absence_grace, grace);
     if (m->sync)
         sync_set_grace(m->sync, grace);
 }
@@ -242,6 +254,9 @@ static void take_in(struct manager *m)
 
     if (version == m->queue_version)
         return;
+    m->revoke_wake_at = 0;
+    if (m->revoke)
+        revoke_poke(m->revoke);
     r = intake_run(ledger_of(m), m->queue, ledger_email_key(m->ledger), clock_now(m->clock),
                    &counts, &err);
     journal_intake(&counts);
@@ -258,9 +273,6 @@ static void take_in(struct manager *m)
         return;
     }
     m->queue_version = version;
-    m->revoke_wake_at = 0;
-    if (m->revoke)
-        revoke_poke(m->revoke);
 }
 
 /* --- the Pay API ---------------------------------------------------------------------------- */
@@ -573,8 +585,6 @@ static void pump_revoke(struct manager *m)
         }
         r = 1;
     }
-    if (r == -ENOENT) /* the app deleted the row between two looks */
-        return;
     if (r < 0) {
         database_trouble(m, &err);
         return;
@@ -613,15 +623,48 @@ static int finish_once(struct manager *m)
     return EX_OK;
 }
 
+/* When the clock is set ahead, a grace seems to be over that is not. Whether it is right now or was
+ * before, once a whole grace has passed in any case, that of every attempt made until then has. */
+static void watch_clock(struct manager *m, int64_t now)
+{
+    int64_t boot = clock_now(m->boot);
+    int64_t moved = now - m->latest, passed = boot - m->latest_boot;
+    int64_t wait = m->grace > m->config->match_after ? m->grace : m->config->match_after;
+    bool ahead = moved > passed + CLOCK_SLACK_MS;
+
+    if (now < m->latest) /* it was set back: no wait may become longer by it */
+        m->sync_wake_at = m->revoke_wake_at = m->not_before = m->decide_at = m->wipe_at =
+            m->metrics_at = 0;
+    if (ahead || m->held_until > now + wait) {
+        m->held_until = now + wait;
+        m->hold_unsaved = true;
+    }
+    if (ahead)
+        journal_clock(moved, passed, m->held_until);
+    m->latest = now;
+    m->latest_boot = boot;
+}
+
+static int save_hold(struct manager *m)
+{
+    struct error err = {0};
+    int r = 0;
+
+    if (m->hold_unsaved)
+        r = absence_hold(ledger_of(m), m->held_until, &err);
+    if (r < 0)
+        database_trouble(m, &err);
+    else
+        m->hold_unsaved = false;
+    return r;
+}
+
 static void pump(struct manager *m)
 {
     int64_t now = clock_now(m->clock);
 
-    if (now < m->latest) /* the clock was set back: no wait may become longer by it */
-        m->sync_wake_at = m->revoke_wake_at = m->not_before = m->decide_at = m->wipe_at =
-            m->metrics_at = 0;
-    m->latest = now;
-    if (now < m->not_before)
+    watch_clock(m, now);
+    if (now < m->not_before || save_hold(m) < 0)
         return;
     take_in(m);
     decide(m);
@@ -793,7 +836,7 @@ static int make_parts(struct manager *m, struct error *err)
     m->grace = m->config->match_absence_grace;
     m->learn_at = 0;
     learn_grace(m);
-    r = note_grace(m, err);
+    r = note_grace(m, NULL, err);
     if (r == 0 && m->config->metrics_path && !m->metrics)
         r = metrics_new(ledger_of(m), &m->metrics, err);
     if (r == 0)
@@ -886,7 +929,8 @@ static int make_loop(struct manager *m)
 }
 
 int manager_new(struct config *config, const struct manager_options *options,
-                const struct clock *clock, struct manager **ret, struct error *err)
+                const struct clock *clock, const struct clock *boot, struct manager **ret,
+                struct error *err)
 {
     struct manager *m = calloc(1, sizeof(*m));
     char note[512];
@@ -899,6 +943,9 @@ int manager_new(struct config *config, const struct manager_options *options,
     m->config = config;
     m->options = *options;
     m->clock = clock;
+    m->boot = boot;
+    m->latest = clock_now(clock);
+    m->latest_boot = clock_now(boot);
     /* The lock on the ledger comes first: a second daemon must touch nothing. */
     r = ledger_open(config->ledger_path, &m->ledger, err);
     if (r == 0)
@@ -912,6 +959,8 @@ int manager_new(struct config *config, const struct manager_options *options,
         if (r < 0)
             error_set(err, r, "cannot set up the event loop: %s", strerror(-r));
     }
+    if (r == 0)
+        r = absence_held_until(ledger_of(m), &m->held_until, err);
     if (r == 0)
         r = make_parts(m, err);
     if (r < 0) {

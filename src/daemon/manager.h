@@ -16,10 +16,12 @@ struct manager_options {
     bool once; /* one whole cycle, then stop */
 };
 
-/* Opens both databases and everything else. Owns `config` from the call on, also when it fails.
+/* Opens both databases and everything else. `boot` is a clock that nobody sets, against which
+ * `clock` is watched. Owns `config` from the call on, also when it fails.
  * Signals must be blocked. Negative errno: what ledger_open() and queue_open() return, -ENOMEM. */
 int manager_new(struct config *config, const struct manager_options *options,
-                const struct clock *clock, struct manager **ret, struct error *err);
+                const struct clock *clock, const struct clock *boot, struct manager **ret,
+                struct error *err);
 struct manager *manager_free(struct manager *manager);
 
 /* Runs until a signal says stop, or, with `once`, until the cycle is over. Returns the exit code.

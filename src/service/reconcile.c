@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "core/timestamp.h"
+#include "store/daemon_state.h"
 #include "store/ledger.h"
 #include "store/orders.h"
 #include "store/sync_runs.h"
@@ -56,6 +57,18 @@ static void evidence_window(const struct match_order *order, const struct match_
         *ret_to = timestamp_floor_second(grace_end);
 }
 
+/* Only passes that began then or later prove the order's absence. */
+static int proof_since(struct db *ledger, const struct match_order *order,
+                       const struct match_settings *settings, int64_t *ret, struct error *err)
+{
+    int64_t ripe = last_attempt(order) + settings->absence_grace, held_until;
+    int r = absence_held_until(ledger, &held_until, err);
+
+    if (r == 0)
+        *ret = (held_until > ripe ? held_until : ripe) + 1;
+    return r;
+}
+
 static int load_instant(struct db *ledger, const char *name, int64_t *ret, struct error *err)
 {
     char text[TIMESTAMP_TEXT_SIZE];
@@ -98,13 +111,13 @@ int reconcile_absence(struct db *ledger, const struct match_order *order,
     struct coverage_demand demand = {.proof = true};
     bool covered = false, clear = false;
     int64_t from, to;
-    int r = 0;
+    int r;
 
     evidence_window(order, settings, &from, &to);
-    demand.since = last_attempt(order) + settings->absence_grace + 1;
-    if (ret_since)
+    r = proof_since(ledger, order, settings, &demand.since, err);
+    if (r == 0 && ret_since)
         *ret_since = demand.since;
-    if (now >= demand.since && now >= to)
+    if (r == 0 && now >= demand.since && now >= to)
         r = covers(ledger, from, to, &demand, &covered, err);
     if (r == 0 && covered)
         r = surroundings_read(ledger, order, settings, &covered, err);
@@ -144,10 +157,10 @@ static int note_evidence(struct db *ledger, const struct match_order *order,
     struct evidence evidence = {ledger, verdict_id, err};
     struct coverage_demand demand = {.proof = true, .clear = true};
     int64_t from, to;
+    int r = proof_since(ledger, order, settings, &demand.since, err);
 
     evidence_window(order, settings, &from, &to);
-    demand.since = last_attempt(order) + settings->absence_grace + 1;
-    return coverage_runs(ledger, from, to, &demand, add_evidence, &evidence, err);
+    return r < 0 ? r : coverage_runs(ledger, from, to, &demand, add_evidence, &evidence, err);
 }
 
 static bool differs(const struct order_state *state, const struct match_result *result)

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "core/backoff.h"
 #include "core/timestamp.h"
+#include "store/daemon_state.h"
 #include "store/ledger.h"
 #include "store/orders.h"
 #include "store/transactions.h"
@@ -293,10 +294,13 @@ static int order_gaps(struct sync *sync, int64_t now, struct interval_set *gaps,
 {
     const struct sync_settings *settings = &sync->settings;
     _cleanup_free_ struct open_order *orders = NULL;
+    int64_t held_until;
     size_t n;
     int r;
 
     r = orders_open(sync->ledger, &orders, &n, err);
+    if (r == 0)
+        r = absence_held_until(sync->ledger, &held_until, err);
     if (r < 0)
         return r;
     *ret_open = n > 0;
@@ -310,6 +314,7 @@ static int order_gaps(struct sync *sync, int64_t now, struct interval_set *gaps,
                            timestamp_floor_second(ripe));
         struct coverage_demand demand = {.since = sync->poll_began_at};
 
+        ripe = max64(ripe, held_until);
         if (now > ripe && to <= timestamp_floor_second(now - settings->edge_lag))
             demand = (struct coverage_demand){.since = ripe + 1, .proof = true};
         else

@@ -2,6 +2,9 @@
 
 #include <unistd.h>
 
+#include "core/timestamp.h"
+#include "store/ledger.h"
+
 int daemon_state_start(struct db *ledger, const char *version, int64_t rate_limit, int64_t now,
                        struct error *err)
 {
@@ -44,6 +47,23 @@ int daemon_state_vault(struct db *ledger, const char *state, int64_t now, struct
 {
     return db_run(ledger, err, "UPDATE daemon_state SET vault_state = ?1, updated_at = ?2", "tT",
                   state, now);
+}
+
+int absence_hold(struct db *ledger, int64_t until, struct error *err)
+{
+    char text[TIMESTAMP_TEXT_SIZE];
+
+    return ledger_set_meta(ledger, "absence_held_until", timestamp_format(until, text), err);
+}
+
+int absence_held_until(struct db *ledger, int64_t *ret, struct error *err)
+{
+    char text[TIMESTAMP_TEXT_SIZE];
+    int r = ledger_get_meta(ledger, "absence_held_until", text, sizeof(text), err);
+
+    if (r == 0 && timestamp_parse(text, ret) < 0)
+        *ret = 0;
+    return r;
 }
 
 int rate_log_note(struct db *ledger, int64_t now, struct error *err)

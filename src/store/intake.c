@@ -14,6 +14,16 @@
 
 enum { BATCH = 200 };
 
+/* The last row of each table that stays in the queue, because it is not understood or is not the
+ * one that was read: it must not keep those behind it from being read. */
+struct position {
+    int64_t claim, earlier, pending, resolution; /* rowids */
+};
+
+#define ATTEMPT_COLUMNS                                                                            \
+    "rowid, order_id, amount, currency, attempted_at, http_status, card_last_four, card_brand,"    \
+    " card_bin, billing_email, session_id"
+
 /* One attempt: a row of pending_orders or earlier_attempts. */
 struct row {
     bool earlier; /* of earlier_attempts */
@@ -24,35 +34,34 @@ struct row {
     struct money money;
 };
 
-static int read_rows(struct db *queue, struct row *rows, size_t *ret_n, struct error *err)
+static int read_rows(struct db *queue, bool earlier, int64_t after, struct row *rows, size_t *ret_n,
+                     struct error *err)
 {
     struct db_stmt *stmt;
     size_t n = 0;
     int r;
 
     r = db_query(queue, &stmt, err,
-                 "SELECT 1, rowid, order_id, amount, currency, attempted_at, http_status,"
-                 " card_last_four, card_brand, card_bin, billing_email, session_id"
-                 " FROM earlier_attempts UNION ALL "
-                 "SELECT 0, rowid, order_id, amount, currency, attempted_at, http_status,"
-                 " card_last_four, card_brand, card_bin, billing_email, session_id"
-                 " FROM pending_orders LIMIT ?",
-                 "i", (int64_t)BATCH);
+                 earlier ? "SELECT " ATTEMPT_COLUMNS " FROM earlier_attempts"
+                           " WHERE rowid > ? ORDER BY rowid LIMIT ?"
+                         : "SELECT " ATTEMPT_COLUMNS " FROM pending_orders"
+                           " WHERE rowid > ? ORDER BY rowid LIMIT ?",
+                 "ii", after, (int64_t)BATCH);
     while (r == 0 && (r = db_step(queue, stmt, err)) > 0) {
         struct row *row = &rows[n++];
 
-        row->earlier = db_int(stmt, 0) != 0;
-        row->rowid = db_int(stmt, 1);
-        db_copy(stmt, 2, row->order_id, sizeof(row->order_id));
-        db_copy(stmt, 3, row->amount, sizeof(row->amount));
-        db_copy(stmt, 4, row->currency, sizeof(row->currency));
-        db_copy(stmt, 5, row->attempted_at, sizeof(row->attempted_at));
-        row->http_status = db_int(stmt, 6);
-        db_copy(stmt, 7, row->card.last_four, sizeof(row->card.last_four));
-        db_copy(stmt, 8, row->brand, sizeof(row->brand));
-        db_copy(stmt, 9, row->card.bin, sizeof(row->card.bin));
-        db_copy(stmt, 10, row->email, sizeof(row->email));
-        db_copy(stmt, 11, row->session_id, sizeof(row->session_id));
+        row->earlier = earlier;
+        row->rowid = db_int(stmt, 0);
+        db_copy(stmt, 1, row->order_id, sizeof(row->order_id));
+        db_copy(stmt, 2, row->amount, sizeof(row->amount));
+        db_copy(stmt, 3, row->currency, sizeof(row->currency));
+        db_copy(stmt, 4, row->attempted_at, sizeof(row->attempted_at));
+        row->http_status = db_int(stmt, 5);
+        db_copy(stmt, 6, row->card.last_four, sizeof(row->card.last_four));
+        db_copy(stmt, 7, row->brand, sizeof(row->brand));
+        db_copy(stmt, 8, row->card.bin, sizeof(row->card.bin));
+        db_copy(stmt, 9, row->email, sizeof(row->email));
+        db_copy(stmt, 10, row->session_id, sizeof(row->session_id));
         r = 0;
     }
     *ret_n = n;
@@ -162,8 +171,8 @@ static int drop_attempt(struct db *queue, const struct row *row, struct error *e
 }
 
 static int take_attempts(struct db *ledger, struct db *queue, const struct secret *email_key,
-                         int64_t now, struct intake_counts *counts, size_t *ret_taken,
-                         struct error *err)
+                         bool earlier, int64_t *after, int64_t now, struct intake_counts *counts,
+                         size_t *ret_n, struct error *err)
 {
     _cleanup_free_ struct row *rows = calloc(BATCH, sizeof(*rows));
     bool taken[BATCH] = {false};
@@ -172,9 +181,10 @@ static int take_attempts(struct db *ledger, struct db *queue, const struct secre
 
     if (!rows)
         return error_set(err, -ENOMEM, "out of memory");
-    r = read_rows(queue, rows, &n, err);
+    r = read_rows(queue, earlier, *after, rows, &n, err);
     if (r < 0 || n == 0)
         return r;
+    *ret_n += n;
     r = db_begin(ledger, err);
     for (size_t i = 0; i < n && r == 0; i++) {
         if (understand(&rows[i], email_key, counts->refused_text, sizeof(counts->refused_text)) <
@@ -189,20 +199,22 @@ static int take_attempts(struct db *ledger, struct db *queue, const struct secre
         r = db_commit(ledger, err);
     if (r == 0)
         r = db_begin(queue, err);
-    for (size_t i = 0; i < n && r == 0; i++)
-        if (taken[i]) {
+    for (size_t i = 0; i < n && r == 0; i++) {
+        if (taken[i])
             r = drop_attempt(queue, &rows[i], err);
-            *ret_taken += r == 0 && db_changes(queue) > 0;
-        }
+        if (!taken[i] || db_changes(queue) == 0)
+            *after = rows[i].rowid;
+    }
     return r == 0 ? db_commit(queue, err) : r;
 }
 
 struct pair {
+    int64_t rowid;
     char transaction_id[ID_SIZE], order_id[ID_SIZE];
 };
 
-static int take_claims(struct db *ledger, struct db *queue, int64_t now,
-                       struct intake_counts *counts, size_t *ret_taken, struct error *err)
+static int take_claims(struct db *ledger, struct db *queue, int64_t *after, int64_t now,
+                       struct intake_counts *counts, size_t *ret_n, struct error *err)
 {
     _cleanup_free_ struct pair *pairs = calloc(BATCH, sizeof(*pairs));
     struct db_stmt *stmt;
@@ -211,16 +223,20 @@ static int take_claims(struct db *ledger, struct db *queue, int64_t now,
 
     if (!pairs)
         return error_set(err, -ENOMEM, "out of memory");
-    r = db_query(queue, &stmt, err, "SELECT transaction_id, order_id FROM claims LIMIT ?", "i",
-                 (int64_t)BATCH);
+    r = db_query(queue, &stmt, err,
+                 "SELECT rowid, transaction_id, order_id FROM claims"
+                 " WHERE rowid > ? ORDER BY rowid LIMIT ?",
+                 "ii", *after, (int64_t)BATCH);
     while (r == 0 && (r = db_step(queue, stmt, err)) > 0) {
-        db_copy(stmt, 0, pairs[n].transaction_id, sizeof(pairs[n].transaction_id));
-        db_copy(stmt, 1, pairs[n].order_id, sizeof(pairs[n].order_id));
+        pairs[n].rowid = db_int(stmt, 0);
+        db_copy(stmt, 1, pairs[n].transaction_id, sizeof(pairs[n].transaction_id));
+        db_copy(stmt, 2, pairs[n].order_id, sizeof(pairs[n].order_id));
         n++;
         r = 0;
     }
     if (r < 0 || n == 0)
         return r;
+    *ret_n += n;
     r = db_begin(ledger, err);
     for (size_t i = 0; i < n && r == 0; i++) {
         r = db_run(ledger, err,
@@ -245,7 +261,8 @@ static int take_claims(struct db *ledger, struct db *queue, int64_t now,
     for (size_t i = 0; i < n && r == 0; i++) {
         r = db_run(queue, err, "DELETE FROM claims WHERE transaction_id = ? AND order_id = ?", "tt",
                    pairs[i].transaction_id, pairs[i].order_id);
-        *ret_taken += r == 0 && db_changes(queue) > 0;
+        if (db_changes(queue) == 0)
+            *after = pairs[i].rowid;
     }
     return r == 0 ? db_commit(queue, err) : r;
 }
@@ -255,30 +272,39 @@ struct decision {
         decided_by[ID_SIZE], decided_at[40];
 };
 
-static int take_resolutions(struct db *ledger, struct db *queue, int64_t now,
-                            struct intake_counts *counts, size_t *ret_taken, struct error *err)
+static int take_resolutions(struct db *ledger, struct db *queue, int64_t *after, int64_t now,
+                            struct intake_counts *counts, size_t *ret_n, struct error *err)
 {
     struct decision d;
     struct db_stmt *stmt;
-    int64_t at;
+    int64_t rowid, at;
     int r;
 
     r = db_query(queue, &stmt, err,
-                 "SELECT resolution_key, order_id, decision, transaction_id, note, decided_by,"
-                 " decided_at FROM resolutions ORDER BY rowid LIMIT 1",
-                 "");
+                 "SELECT rowid, resolution_key, order_id, decision, transaction_id, note,"
+                 " decided_by, decided_at FROM resolutions WHERE rowid > ? ORDER BY rowid LIMIT 1",
+                 "i", *after);
     if (r == 0)
         r = db_step(queue, stmt, err);
     if (r <= 0)
         return r;
-    db_copy(stmt, 0, d.key, sizeof(d.key));
-    db_copy(stmt, 1, d.order_id, sizeof(d.order_id));
-    db_copy(stmt, 2, d.decision, sizeof(d.decision));
-    db_copy(stmt, 3, d.transaction_id, sizeof(d.transaction_id));
-    db_copy(stmt, 4, d.note, sizeof(d.note));
-    db_copy(stmt, 5, d.decided_by, sizeof(d.decided_by));
-    db_copy(stmt, 6, d.decided_at, sizeof(d.decided_at));
+    rowid = db_int(stmt, 0);
+    db_copy(stmt, 1, d.key, sizeof(d.key));
+    db_copy(stmt, 2, d.order_id, sizeof(d.order_id));
+    db_copy(stmt, 3, d.decision, sizeof(d.decision));
+    db_copy(stmt, 4, d.transaction_id, sizeof(d.transaction_id));
+    db_copy(stmt, 5, d.note, sizeof(d.note));
+    db_copy(stmt, 6, d.decided_by, sizeof(d.decided_by));
+    db_copy(stmt, 7, d.decided_at, sizeof(d.decided_at));
     db_done(stmt);
+    ++*ret_n;
+    if (strcmp(d.decision, "charged") != 0 && strcmp(d.decision, "not_charged") != 0) {
+        snprintf(counts->refused_text, sizeof(counts->refused_text),
+                 "order %.64s: decision \"%s\" is not understood", d.order_id, d.decision);
+        counts->refused++;
+        *after = rowid;
+        return 0;
+    }
     /* The queue's constraints see to the time; a decision is not lost over it. */
     if (timestamp_parse(d.decided_at, &at) < 0)
         at = now;
@@ -298,27 +324,30 @@ static int take_resolutions(struct db *ledger, struct db *queue, int64_t now,
         r = db_commit(ledger, err);
     if (r == 0)
         r = db_run(queue, err, "DELETE FROM resolutions WHERE resolution_key = ?", "t", d.key);
-    *ret_taken += r == 0 && db_changes(queue) > 0;
+    if (r == 0 && db_changes(queue) == 0)
+        *after = rowid;
     return r;
 }
 
 int intake_run(struct db *ledger, struct db *queue, const struct secret *email_key, int64_t now,
                struct intake_counts *ret, struct error *err)
 {
+    struct position at = {INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN};
     struct intake_counts counts = {0};
-    size_t taken;
+    size_t n;
     int r;
 
     do {
-        taken = 0;
-        counts.refused = 0;
+        n = 0;
         /* Claims first: an attempt and its claim that were written together are seen together. */
-        r = take_claims(ledger, queue, now, &counts, &taken, err);
+        r = take_claims(ledger, queue, &at.claim, now, &counts, &n, err);
         if (r == 0)
-            r = take_attempts(ledger, queue, email_key, now, &counts, &taken, err);
+            r = take_attempts(ledger, queue, email_key, true, &at.earlier, now, &counts, &n, err);
         if (r == 0)
-            r = take_resolutions(ledger, queue, now, &counts, &taken, err);
-    } while (r == 0 && taken > 0);
+            r = take_attempts(ledger, queue, email_key, false, &at.pending, now, &counts, &n, err);
+        if (r == 0)
+            r = take_resolutions(ledger, queue, &at.resolution, now, &counts, &n, err);
+    } while (r == 0 && n > 0);
     if (r == 0) {
         int64_t asked;
 

@@ -101,19 +101,49 @@ int queue_add_order(struct db *queue, const struct queue_order *order, struct er
                   order->card_bin, order->billing_email, order->session_id);
 }
 
+/* What waits already is the same claim, or contradicts it. */
+static int is_claimed_for(struct db *queue, const char *transaction_id, const char *order_id,
+                          struct error *err)
+{
+    char claimed_for[ID_SIZE];
+    struct db_stmt *stmt;
+    int r;
+
+    r = db_query(queue, &stmt, err, "SELECT order_id FROM claims WHERE transaction_id = ?", "t",
+                 transaction_id);
+    if (r == 0)
+        r = db_step(queue, stmt, err);
+    if (r < 0)
+        return r;
+    db_copy(stmt, 0, claimed_for, sizeof(claimed_for));
+    db_done(stmt);
+    if (strcmp(claimed_for, order_id) == 0)
+        return 0;
+    return error_set(err, -EALREADY,
+                     "transaction %s waits in the queue as a sale of order %s already; nothing was "
+                     "changed",
+                     transaction_id, claimed_for);
+}
+
 int queue_add_claim(struct db *queue, const char *transaction_id, const char *order_id,
                     struct error *err)
 {
-    int64_t same;
     int r;
 
-    r = db_value(queue, &same, 0, err,
-                 "SELECT 1 FROM claims WHERE transaction_id = ? AND order_id = ?", "tt",
-                 transaction_id, order_id);
-    if (r < 0 || same)
+    r = db_begin(queue, err);
+    if (r < 0)
         return r;
-    return db_run(queue, err, "INSERT INTO claims (transaction_id, order_id) VALUES (?, ?)", "tt",
-                  transaction_id, order_id);
+    r = db_run(queue, err,
+               "INSERT INTO claims (transaction_id, order_id) VALUES (?, ?)"
+               " ON CONFLICT (transaction_id) DO NOTHING",
+               "tt", transaction_id, order_id);
+    if (r == 0 && db_changes(queue) == 0)
+        r = is_claimed_for(queue, transaction_id, order_id, err);
+    if (r == 0)
+        r = db_commit(queue, err);
+    if (r < 0)
+        db_rollback(queue);
+    return r;
 }
 
 int queue_add_session(struct db *queue, const char *session_id, const struct secret *key,

@@ -29,7 +29,13 @@ static int64_t now(void *userdata)
     return shop->now;
 }
 
-const struct clock shop_clock = {now, NULL};
+static int64_t boot(void *userdata)
+{
+    (void)userdata;
+    return shop->now - SHOP_BEGIN - shop->ahead;
+}
+
+const struct clock shop_clock = {now, NULL}, shop_boot = {boot, NULL};
 
 void complain_about(const char *what)
 {
@@ -337,6 +343,11 @@ static void charge_again(void)
 
 void shop_app(void)
 {
+    if (shop->set_ahead_by > 0 && shop->now >= shop->set_ahead_at) {
+        shop->now += shop->set_ahead_by;
+        shop->ahead += shop->set_ahead_by;
+        shop->set_ahead_by = 0;
+    }
     for (; shop->steps < ELEMENTSOF(day) && shop->now >= SHOP_BEGIN + day[shop->steps].at * 1000;
          shop->steps++)
         day[shop->steps].act();

@@ -25,8 +25,9 @@ struct shop_attempt {
 };
 
 struct shop {
-    int64_t now;
-    size_t steps; /* of the app's day */
+    int64_t now, ahead;
+    int64_t set_ahead_at, set_ahead_by; /* once, by somebody */
+    size_t steps;                       /* of the app's day */
     struct shop_record records[SHOP_RECORDS];
     size_t n_records;
     struct shop_attempt attempts[SHOP_ATTEMPTS];
@@ -41,7 +42,7 @@ struct shop {
 
 extern struct shop *shop;
 extern char shop_directory[];
-extern const struct clock shop_clock;
+extern const struct clock shop_clock, shop_boot; /* `now`, and less what the clock was set ahead */
 extern const int64_t SHOP_BEGIN, SHOP_END;
 
 /* A new day; `make_directory` once before. */

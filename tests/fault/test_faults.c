@@ -25,6 +25,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "core/timestamp.h"
 #include "daemon/manager.h"
 #include "faults.h"
 #include "seams.h"
@@ -64,7 +65,7 @@ static int live(void)
     int r;
 
     faults_resume();
-    r = manager_new(config, &options, &shop_clock, &manager, &err);
+    r = manager_new(config, &options, &shop_clock, &shop_boot, &manager, &err);
     if (r == 0) {
         manager_run(manager);
         manager_free(manager);
@@ -220,6 +221,46 @@ static void test_undisturbed(void **state)
         if (!strstr(undisturbed, lines[i]))
             fail_msg("no line '%s' in:\n%s", lines[i], undisturbed);
     assert_null(strstr(undisturbed, "unread"));
+}
+
+/* When the first absence was proved. */
+static int64_t first_absence(void)
+{
+    char path[PATH_MAX];
+    int64_t at = 0;
+    sqlite3_stmt *stmt;
+    sqlite3 *db;
+
+    shop_path("ledger.db", path, sizeof(path));
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(db,
+                           "SELECT coalesce(min(decided_at), '1970-01-01T00:00:00.000Z')"
+                           " FROM verdicts WHERE rule = 'absence'",
+                           -1, &stmt, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    assert_int_equal(timestamp_parse((const char *)sqlite3_column_text(stmt, 0), &at), 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return at;
+}
+
+/* Graces seem to be over at once, and are not: nothing is proved until one has passed since. */
+static void test_clock_set_ahead(void **state)
+{
+    const int64_t at = SHOP_BEGIN + 30000, by = 600000, grace = 270000;
+    int64_t proved;
+
+    (void)state;
+    begin_day(FAULT_NONE, 0, false, false, ", the clock set ahead");
+    shop->set_ahead_at = at;
+    shop->set_ahead_by = by;
+    live_on(POWER_NOTHING, 0);
+    assert_int_equal(shop->complaints, 0);
+    proved = first_absence() - at - by;
+    if (proved <= grace || proved > grace + 60000)
+        fail_msg("the first absence is proved %lld s after", (long long)proved / 1000);
 }
 
 static void test_disk_full(void **state)
@@ -386,11 +427,17 @@ static int tear_down(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_undisturbed),        cmocka_unit_test(test_disk_full),
-        cmocka_unit_test(test_half_a_write),       cmocka_unit_test(test_io_error),
-        cmocka_unit_test(test_no_file_descriptor), cmocka_unit_test(test_busy),
-        cmocka_unit_test(test_no_memory),          cmocka_unit_test(test_no_memory_for_sqlite),
-        cmocka_unit_test(test_power_cut),          cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_undisturbed),
+        cmocka_unit_test(test_clock_set_ahead),
+        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_half_a_write),
+        cmocka_unit_test(test_io_error),
+        cmocka_unit_test(test_no_file_descriptor),
+        cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory_for_sqlite),
+        cmocka_unit_test(test_power_cut),
+        cmocka_unit_test(test_kill),
     };
 
     if (argc > 1)

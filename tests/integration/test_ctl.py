@@ -103,6 +103,20 @@ class Usage(Case):
                     done = shop.ctl(*line)
                     self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
 
+    def test_claims_that_wait_are_not_contradicted(self):
+        with harness.Shop() as shop:
+            for transaction, order, code in (("T", "A", 0), ("T", "A", 0), ("T", "B", 1),
+                                             ("U", "B", 0), ("V", "\n", 2), ("T", "A", 0)):
+                with self.subTest(transaction=transaction, order=order):
+                    done = shop.ctl("claim", transaction, order)
+                    self.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
+                    if code == 1:
+                        self.assertIn("T waits in the queue as a sale of order A", done.stderr)
+                        self.assertNotIn("constraint", done.stderr)
+            self.assertEqual([tuple(row.values()) for row in
+                              shop.queue("SELECT * FROM claims ORDER BY transaction_id")],
+                             [("T", "A"), ("U", "B")])
+
     def test_no_configuration_is_78(self):
         for verb in VERBS.keys() - {"doctor"}:
             with self.subTest(verb=verb):

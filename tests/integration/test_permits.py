@@ -84,6 +84,27 @@ class Permits(Case):
         self.assertEqual(self.shop.once().returncode, 0)
         self.assertEqual(self.shop.ctl("permit", "A").returncode, 1)
 
+    def test_a_row_that_becomes_one_of_this_order_voids_it(self):
+        changes = {
+            "attempt": ("INSERT INTO pending_orders (order_id, amount) VALUES ('B', '49.00')",
+                        "UPDATE pending_orders SET order_id = 'attempt'"),
+            "claim": ("INSERT INTO claims VALUES ('T-1', 'B')",
+                      "INSERT INTO claims VALUES ('T-1', 'claim') ON CONFLICT (transaction_id)"
+                      " DO UPDATE SET order_id = excluded.order_id"),
+            "decision": ("INSERT INTO resolutions (order_id, decision, note, decided_by)"
+                         " VALUES ('B', 'charged', 'n', 'ann')",
+                         "UPDATE resolutions SET order_id = 'decision'"),
+        }
+        for order in changes:
+            self.not_charged(order)
+        for order, (written, changed) in changes.items():
+            with self.subTest(order):
+                self.shop.queue(written)
+                self.assertEqual(self.shop.queue("SELECT 1 FROM retry_offers WHERE order_id = ?",
+                                                 (order,)), [{"1": 1}], "not yet")
+                self.shop.queue(changed)
+                self.assertEqual(self.take_by_sql(order), 0)
+
     def test_a_late_record_withdraws_it(self):
         self.not_charged()
         self.api.add(record(at=ago(minutes=59)))

@@ -339,6 +339,44 @@ class Rows(QueueCase):
         self.assertEqual([row["order_id"] for row in shop.queue("SELECT * FROM pending_orders")],
                          ["bad"])
 
+    def test_nor_do_as_many_as_are_read_at_once(self):
+        shop = self.shop()
+        many = range(450)
+        tables = ("pending_orders", "earlier_attempts", "claims", "resolutions")
+        database = sqlite3.connect(shop.queue_path)
+        database.execute("PRAGMA ignore_check_constraints=ON")
+        for table, sql in (
+                ("pending_orders", "INSERT INTO pending_orders (order_id, amount)"
+                                   " VALUES ('bad' || ?, 'free')"),
+                ("earlier_attempts", "INSERT INTO earlier_attempts (order_id, amount, currency,"
+                                     " attempted_at, http_status)"
+                                     " VALUES ('bad' || ?, 'free', 'USD', '', 0)"),
+                # A text that ends for the program where it does not for SQLite.
+                ("claims", "INSERT INTO claims VALUES ('t' || char(0) || ?, 'bad')"),
+                ("resolutions", "INSERT INTO resolutions (order_id, decision, note, decided_by)"
+                                " VALUES ('bad' || ?, 'perhaps', 'n', 'ann')")):
+            database.executemany(sql, [(n,) for n in many])
+            self.assertEqual(database.execute(f"SELECT count(*) FROM {table}").fetchone(),
+                             (len(many),))
+        database.commit()
+        database.close()
+        shop.enqueue("good", attempted_at=ago(minutes=50))
+        shop.enqueue("good", attempted_at=ago(minutes=40))
+        shop.enqueue("claimed", attempted_at=ago(minutes=50))
+        shop.claim("sale", "claimed")
+        shop.enqueue("decided", attempted_at=ago(minutes=50))
+        self.insert(shop, "resolutions", **{**RESOLUTION, "order_id": "decided"})
+        said = self.settle(shop)
+        self.assertEqual(shop.verdict("good")["verdict"], "not_charged")
+        self.assertEqual(shop.ledger("SELECT count(*) AS n FROM attempts"
+                                     " WHERE order_id = 'good'"), [{"n": 2}])
+        self.assertEqual(shop.verdict("claimed")["rule"], "claim")
+        self.assertEqual(shop.verdict("decided")["rule"], "person")
+        self.assertIn(f'{3 * len(many)} row(s) stay in the queue: order bad', said)
+        for table in tables:
+            self.assertEqual(shop.queue(f"SELECT count(*) AS n FROM {table}"),
+                             [{"n": len(many)}], table)
+
 
 class Files(QueueCase):
     def test_both_are_wal(self):
@@ -405,7 +443,7 @@ class Files(QueueCase):
         self.assertRegex(done.stderr, pattern)
         self.assertIn(path, done.stderr)
         with open(path, "rb") as file:
-            self.assertEqual(file.read()[100:], before[100:])
+            self.assertEqual(file.read(), before)
 
     @staticmethod
     def change(path, *statements):
@@ -435,12 +473,35 @@ class Files(QueueCase):
                 self.change(path, "CREATE TABLE customers (name)",
                             "INSERT INTO customers VALUES ('Jane')")
                 self.refused(shop, path, "no (ledger|queue) of reconciled")
+                self.assertFalse(os.path.exists(path + "-wal"))
                 database = sqlite3.connect(path)
                 self.assertEqual(database.execute("SELECT name FROM customers").fetchall(),
                                  [("Jane",)])
                 self.assertEqual(len(database.execute("SELECT * FROM sqlite_schema").fetchall()),
                                  1)
                 database.close()
+
+    def test_foreign_write_ahead_log_is_left_alone(self):
+        """Its program was killed: what it committed last is in the log only, for it to put back."""
+        shop = self.shop()
+        source = os.path.join(shop.directory, "foreign.db")
+        database = sqlite3.connect(source)
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE customers (name)")
+        database.commit()
+        for name in ("ledger_path", "queue_path"):
+            with self.subTest(name):
+                path = os.path.join(shop.directory, name)
+                for suffix in ("", "-wal"):
+                    shutil.copy(source + suffix, path + suffix)
+                with open(path + "-wal", "rb") as file:
+                    log = file.read()
+                self.assertTrue(log)
+                shop.config(**{name[:-5]: {"path": path}})
+                self.refused(shop, path, "no (ledger|queue) of reconciled")
+                with open(path + "-wal", "rb") as file:
+                    self.assertEqual(file.read(), log)
+        database.close()
 
     def test_ledger_and_queue_are_told_apart(self):
         shop, other = self.shop(), self.shop()

@@ -1,6 +1,8 @@
 """Section 6 of the contract through the real daemon: every rule and every verdict, as the orders of
 an app and the records of the API lead to them in one cycle or several."""
+import contextlib
 import json
+import sqlite3
 import unittest
 
 from harness import Case, after, ago, iso, now, record, sale_for, wait_until
@@ -641,6 +643,38 @@ class Absence(VerdictCase):
         self.settle(shop)
         self.expect(shop, "o", "pending")
         self.expect(shop, "p", "pending")
+
+    def test_a_longer_grace_is_told_once_and_not_at_each_start(self):
+        shop = self.shop()
+        self.sandbox.add(*[self.sale() for _ in range(3)])
+        self.assertNotIn("seen to come late", self.settle(shop))
+        ledger = sqlite3.connect(shop.ledger_path)
+        for late, told in ((20, True), (20, False), (30, True), (30, False)):
+            with ledger:
+                ledger.execute("UPDATE transactions SET late_ms = ?", (late * 60000,))
+            said = self.settle(shop)
+            self.assertEqual(f"absence is said after {late}min" in said, told, (late, said))
+            self.assertEqual(shop.ledger("SELECT value FROM meta WHERE name = 'absence_grace_ms'"),
+                             [{"value": str(late * 60000)}])
+        ledger.close()
+
+    def test_a_clock_that_was_set_ahead_holds_absence_for_one_grace(self):
+        """The daemon had seen it set ahead by years, and was stopped; now it is right again."""
+        shop = self.shop(after="1s", absence_grace="3s")
+        with contextlib.closing(sqlite3.connect(shop.ledger_path)) as ledger, ledger:
+            ledger.execute("INSERT INTO meta (name, value) VALUES ('absence_held_until',"
+                           " '2099-01-01T00:00:00.000Z')")
+        shop.enqueue("o", attempted_at=self.at)
+        self.settle(shop)
+        self.expect(shop, "o", "pending")
+        held = shop.ledger("SELECT value FROM meta WHERE name = 'absence_held_until'")[0]["value"]
+        self.assertLess(held, iso(after(now(), seconds=3)))
+        window, = [row for row in json.loads(shop.ctl("explain", "o", "--format", "json").stdout)
+                   if row["section"] == "window"]
+        self.assertEqual(window["absence_is_proven_by_passes_since"][:19], held[:19])
+        wait_until(lambda: iso(now()) > held, 5)
+        self.settle(shop)
+        self.expect(shop, "o", "not_charged", "absence")
 
     def test_charge_is_said_at_once(self):
         self.at = ago(seconds=90)
