@@ -1,10 +1,11 @@
+#include "core/judge.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/parse.h"
-#include "core/matcher.h"
 #include "core/timestamp.h"
 
 enum { LIST_MAX = 4 }; /* ids that a reason lists before it counts */

@@ -1,5 +1,5 @@
-/* The matcher's view of its input, for match.c, which puts orders and sales together, and judge.c,
- * which says what follows.
+/* Puts orders and sales together: which are in question for one another, and which of them every
+ * or some maximum assignment pairs. What follows from that, judge.c says.
  *
  * Everything is brought into an order of its own first (orders by first attempt and id, sales by
  * time and id), and called by its place in it from then on: that makes the result independent of
@@ -65,6 +65,11 @@ struct matcher {
     size_t *members, *members_of; /* component c is orders members[members_of[c]] .. of [c + 1] */
 };
 
+/* Fills in everything but `input`, which the caller has set, and the `assigned` of links. 0,
+ * -ENOMEM, or -EINVAL as match(). To be released with matcher_clear(), also when it fails. */
+int matcher_prepare(struct matcher *m);
+void matcher_clear(struct matcher *m);
+
 /* NULL for a place that is a claim without a record. */
 static inline const struct match_sale *sale_at(const struct matcher *m, size_t place)
 {
@@ -95,7 +100,3 @@ const char *find_claimants(const struct matcher *m, const char *transaction_id,
 
 /* Where `place` is among the places, or NONE. */
 size_t find_place(struct places places, size_t place);
-
-/* The verdict on an order, with its reason; its links know then which of their sales are assigned
- * by it. In judge.c. */
-void judge_order(struct matcher *m, size_t order, struct match_result *result);
