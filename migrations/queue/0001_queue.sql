@@ -88,6 +88,11 @@ WHEN julianday(NEW.attempted_at) > julianday('now') + 10.0 / 1440
 BEGIN
     SELECT RAISE(ABORT, 'attempted_at_is_in_the_future (times are UTC)');
 END;
+CREATE TRIGGER attempted_at_becomes_one_in_the_future BEFORE UPDATE ON pending_orders
+WHEN julianday(NEW.attempted_at) > julianday('now') + 10.0 / 1440
+BEGIN
+    SELECT RAISE(ABORT, 'attempted_at_is_in_the_future (times are UTC)');
+END;
 
 -- A further attempt of an order that still waits in the queue: both are kept.
 CREATE TABLE earlier_attempts (

@@ -139,6 +139,8 @@ class Constraints(QueueCase):
             self.insert(shop, "pending_orders", **ORDER,
                         attempted_at=iso(after(now(), minutes=11)))
         self.insert(shop, "pending_orders", **ORDER, attempted_at=iso(after(now(), minutes=9)))
+        with self.assertRaisesRegex(sqlite3.IntegrityError, "attempted_at_is_in_the_future"):
+            shop.queue(f"UPDATE pending_orders SET attempted_at = '{iso(after(now(), minutes=11))}'")
 
     def test_bad_rows_are_refused_at_update_too(self):
         shop = self.shop()
