@@ -197,7 +197,7 @@ struct tally {
     size_t live;          /* of which live, */
     size_t live_decisive; /* and decisive */
     struct pick amount;   /* by amount alone */
-    size_t live_amount;
+    bool live_amount;
     struct choice strong;   /* the first live one by claim or reference */
     struct choice best;     /* the first of the surest rule */
     struct choice decisive; /* the first live decisive one */
@@ -233,8 +233,7 @@ static struct tally count_admissible(const struct matcher *m, const struct order
         if (!link->live)
             continue;
         tally.live += n;
-        if (link->fit == FIT_AMOUNT)
-            tally.live_amount += n;
+        tally.live_amount = tally.live_amount || link->fit == FIT_AMOUNT;
         if (strong(link))
             choose_earlier(&tally.strong, link);
         if (decisive(m, link)) {
@@ -440,7 +439,7 @@ static void decide_alone(struct matcher *m, size_t order, struct match_result *r
     struct choice choice = tally.best;
 
     if (tally.amount.n > 0 && !settings->accept_amount_only &&
-        (tally.live_amount > 0 || tally.live_decisive == 0)) {
+        (tally.live_amount || tally.live_decisive == 0)) {
         doubt_amount(m, order, &tally.amount, result);
         return;
     }

@@ -976,6 +976,235 @@ static void candidates_in_order(void **state)
     }
 }
 
+/* --- reasons -----------------------------------------------------------------------------------
+ * An accountant reads them, and an order's verdict is stored anew when its reason changes. */
+
+static void expect_whole_reason(const char *order_id, const char *reason)
+{
+    assert_string_equal(result_of(order_id)->reason, reason);
+}
+
+static void reasons_for_evidence(void **state)
+{
+    struct match_order *o = add_order("A", T);
+    struct match_sale *s = add_sale("S", T);
+
+    (void)state;
+    attempt(o, 0)->card = s->card = card("4242", "411111", "", "f00d");
+    decide();
+    expect_whole_reason("A", "Sale S agrees in amount, time, last four, BIN, e-mail");
+    s->returned_minor = 100;
+    decide();
+    expect_whole_reason("A", "Sale S agrees in amount, time, last four, BIN, e-mail; returned in "
+                             "part: 1.00 USD");
+    s->returned_minor = 4900;
+    decide();
+    expect_whole_reason("A", "Sale S agrees in amount, time, last four, BIN, e-mail; returned in "
+                             "full: 49.00 USD");
+    s->voided = true;
+    decide();
+    expect_whole_reason("A",
+                        "Sale S agrees in amount, time, last four, BIN, e-mail; it was voided");
+    s->voided = false;
+    s->returned_minor = 0;
+    s->order_ref = "A";
+    decide();
+    expect_whole_reason("A", "Sale S carries this order's id, and nothing in it disagrees");
+    add_claim("S", "A");
+    decide();
+    expect_whole_reason("A", "The app reported sale S for this order");
+    *attempt(o, 1) = *attempt(o, 0); /* of which the order knows nothing */
+    attempt(o, 0)->amount = money(1, "USD");
+    decide();
+    expect_whole_reason("A", "The app reported sale S for this order, though with another amount, "
+                             "49.00 USD");
+    w.sales[0].id = "other";
+    decide();
+    expect_whole_reason("A", "The app reported sale S for this order; the ledger has no record of "
+                             "it yet; sale other carries this order's id, but: amount differs, "
+                             "49.00 USD");
+}
+
+static void reasons_for_amount(void **state)
+{
+    static const char *const ids[] = {"S1", "S2", "S3", "S4", "S5", "S6"};
+    struct match_order *o = add_order("A", T);
+
+    (void)state;
+    attempt(o, 0)->card = card("", "", "", "");
+    for (size_t n = 1; n <= 6; n++) {
+        static const char *const reasons[] = {
+            "Nothing but amount and time can be compared for sale S1",
+            "Nothing but amount and time can be compared for sales S1, S2",
+            "Nothing but amount and time can be compared for sales S1, S2, S3",
+            "Nothing but amount and time can be compared for sales S1, S2, S3, S4",
+            "Nothing but amount and time can be compared for sales S1, S2, S3, S4 and 1 more",
+            "Nothing but amount and time can be compared for sales S1, S2, S3, S4 and 2 more"};
+
+        /* The later half of them is live, the other is not. */
+        add_sale(ids[n - 1], T + (int64_t)n * SECOND)->voided = n % 2;
+        decide();
+        expect_whole_reason("A", reasons[n - 1]);
+    }
+    w.settings.accept_amount_only = true;
+    w.n_sales = 1;
+    w.sales[0].voided = false;
+    decide();
+    expect_whole_reason("A", "Sale S1 agrees in amount and time, and nothing else can be compared");
+    w.n_sales = 2;
+    decide();
+    expect_whole_reason("A", "2 sales fit this order, and which of them are its own is not "
+                             "certain, for the app does not report every sale: S1, S2");
+    w.settings.claims_complete = true;
+    decide();
+    expect_whole_reason("A", "2 sales fit this order, and which of them are its own is not "
+                             "certain: S1, S2");
+}
+
+static void reasons_for_several(void **state)
+{
+    static const char *const orders[] = {"A", "B", "C", "D", "E", "F", "G"};
+    struct match_sale *s;
+
+    (void)state;
+    for (size_t i = 0; i < 7; i++)
+        add_order(orders[i], T + (int64_t)i * SECOND);
+    s = add_sale("S1", T + 10 * SECOND);
+    decide();
+    expect_whole_reason("B", "Contested: 7 orders have 1 sale between them; this order fits S1, "
+                             "and the other orders are A, C, D, E and 2 more");
+    expect_whole_reason("G", "Contested: 7 orders have 1 sale between them; this order fits S1, "
+                             "and the other orders are A, B, C, D and 2 more");
+    w.n_orders = 5;
+    add_sale("S2", T + 9 * SECOND);
+    decide();
+    expect_whole_reason("E", "Contested: 5 orders have 2 sales between them; this order fits S2, "
+                             "S1, and the other orders are A, B, C, D");
+    w.n_orders = 2;
+    decide();
+    expect_whole_reason("A", "Sale S2 agrees in amount, time, last four; 2 orders and 2 sales fit "
+                             "one another, and however they are paired this order has one, by "
+                             "time this");
+    add_sale("S3", T + 11 * SECOND);
+    decide();
+    expect_whole_reason("B", "Sale S1 agrees in amount, time, last four; 2 orders and 3 sales fit "
+                             "one another, and however they are paired this order has one, by "
+                             "time this; surplus sales: 1");
+    s->voided = true;
+    decide();
+    expect_whole_reason("B", "3 sales fit this order and others, some of which were reversed: S2, "
+                             "S1, S3");
+}
+
+static void reasons_for_claims(void **state)
+{
+    (void)state;
+    add_order("A", T);
+    add_sale("S1", T);
+    add_sale("S2", T)->is_sale = false;
+    add_sale("S3", T)->sealed_for = "Z";
+    add_claim("S1", "A");
+    add_claim("S1", "B");
+    decide();
+    expect_whole_reason("A", "The app reported transaction S1 for this order, but it is also that "
+                             "of order B");
+    add_claim("S2", "A");
+    add_claim("S3", "A");
+    decide();
+    expect_whole_reason("A", "The app reported transaction S2 for this order, but it is not a "
+                             "settled sale; the app reported transaction S1 for this order, but it "
+                             "is also that of order B; the app reported transaction S3 for this "
+                             "order, but it is also that of order Z");
+    w.n_claims = 0;
+    w.n_sales = 1;
+    add_claim("S1", "A");
+    add_claim("S8", "A");
+    decide();
+    expect_whole_reason("A", "This order has 2 sales, each by claim or surer: S1, S8; of 1 the "
+                             "ledger has no record yet");
+    add_claim("S9", "A");
+    decide();
+    expect_whole_reason("A", "This order has 3 sales, each by claim or surer: S1, S8, S9; of 2 the "
+                             "ledger has no record yet");
+    w.n_claims = 0;
+    add_sale("S2", T + SECOND)->order_ref = "A";
+    w.sales[0].order_ref = "A";
+    w.n_sales = 2;
+    w.sales[1] = w.sales[0];
+    w.sales[1].id = "S2";
+    decide();
+    expect_whole_reason("A", "This order has 2 sales, each by reference or surer: S1, S2");
+}
+
+static void reasons_for_absence(void **state)
+{
+    struct match_order *o = add_order("A", T);
+
+    (void)state;
+    decide();
+    expect_whole_reason("A", "No sale fits so far, and the ledger is not yet complete from "
+                             "2026-11-22T13:41:20.000Z to 2026-11-22T13:58:20.000Z");
+    o->absence = ABSENCE_BLOCKED;
+    decide();
+    expect_whole_reason("A", "No sale fits, but a record that could not be understood may lie in "
+                             "2026-11-22T13:41:20.000Z to 2026-11-22T13:58:20.000Z");
+    o->absence = ABSENCE_PROVEN;
+    decide();
+    expect_whole_reason("A", "No sale fits, and the ledger is complete from "
+                             "2026-11-22T13:41:20.000Z to 2026-11-22T13:58:20.000Z");
+    w.now = T;
+    decide();
+    expect_whole_reason("A", "No sale fits so far, and absence is not said before "
+                             "2026-11-22T13:58:20.000Z");
+    o->absence = ABSENCE_BLOCKED;
+    decide();
+    expect_whole_reason("A", "Held until 2026-11-22T13:58:20.000Z: no sale fits, but a record that "
+                             "could not be understood may lie in 2026-11-22T13:41:20.000Z to "
+                             "2026-11-22T13:58:20.000Z");
+}
+
+static void reasons_for_references(void **state)
+{
+    struct match_sale *s;
+
+    (void)state;
+    add_order("A", T);
+    add_order("B", T);
+    add_sale("S", T);
+    s = add_sale("R", T);
+    s->order_ref = "A";
+    s->card.last_four[0] = '9';
+    decide();
+    /* The first doubt stays, the second comes to it. */
+    expect_whole_reason("A", "Contested: 2 orders have 1 sale between them; this order fits S, and "
+                             "the other orders are B; sale R carries this order's id, but: last "
+                             "four differ");
+    w.n_orders = 1;
+    decide();
+    expect_whole_reason("A", "Sale R carries this order's id, but: last four differ");
+    s->amount = money(4900, "EUR");
+    decide();
+    expect_whole_reason("A", "Sale R carries this order's id, but: currency differs, 49.00 EUR");
+    w.sales[0].vanished = true;
+    w.n_sales = 1;
+    decide();
+    expect_whole_reason("A", "Sale S fits, but the API does not show it any more");
+}
+
+/* A sale of nothing can be claimed, and was not given back. */
+static void sale_of_nothing(void **state)
+{
+    struct match_sale *s;
+
+    (void)state;
+    add_order("A", T);
+    s = add_sale("S", T);
+    s->amount = s->net = money(0, "USD");
+    add_claim("S", "A");
+    decide();
+    expect("A", VERDICT_CHARGED, RULE_CLAIM, "S");
+}
+
 /* An overlong reason is cut between characters, and stays one line. */
 static void long_reason(void **state)
 {
@@ -997,6 +1226,34 @@ static void long_reason(void **state)
         assert_null(strchr(reason, '\n'));
         tail = reason + strlen(reason) - 6;
         assert_memory_equal(tail, "\xe2\x82\xac\xe2\x80\xa6", 6);
+    }
+}
+
+/* Just long enough, and one too long. */
+static void reason_of_any_length(void **state)
+{
+    static const char start[] = "A person decided: ";
+    size_t size = sizeof(((struct match_result *)NULL)->reason);
+    struct match_order *o = add_order("A", T);
+    static char note[600];
+
+    (void)state;
+    for (size_t n = 400; n < sizeof(note); n++) {
+        size_t whole = sizeof(start) - 1 + n;
+        const char *reason;
+
+        memset(note, 'x', n);
+        note[n] = '\0';
+        resolve(o, VERDICT_CHARGED, NULL)->note = note;
+        decide();
+        reason = result_of("A")->reason;
+        if (whole < size) {
+            assert_int_equal(strlen(reason), whole);
+            assert_string_equal(reason + sizeof(start) - 1, note);
+        } else {
+            assert_int_equal(strlen(reason), size - 1);
+            assert_string_equal(reason + strlen(reason) - 3, "\xe2\x80\xa6");
+        }
     }
 }
 
@@ -1204,7 +1461,15 @@ int main(void)
         TEST(a_person_decides),
         TEST(bad_input),
         TEST(candidates_in_order),
+        TEST(reasons_for_evidence),
+        TEST(reasons_for_amount),
+        TEST(reasons_for_several),
+        TEST(reasons_for_claims),
+        TEST(reasons_for_absence),
+        TEST(reasons_for_references),
+        TEST(sale_of_nothing),
         TEST(long_reason),
+        TEST(reason_of_any_length),
         TEST(every_fit_has_a_text),
         TEST(long_chain),
         TEST(dense_crowd),
