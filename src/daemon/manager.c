@@ -210,13 +210,13 @@ static void on_verdict(const struct verdict_change *change, void *userdata)
     journal_verdict(change);
 }
 
-/* After a verdict, and after news in the queue that took an offer back before they were taken in.
- */
+/* After a verdict, and after rows in the queue that took an offer back before they were taken in;
+ * but not while a verdict may have to go: what a matching that failed has withdrawn stays so. */
 static void refresh_offers(struct manager *m)
 {
     struct error err = {0};
 
-    if (!m->offers_stale)
+    if (!m->offers_stale || m->undecided)
         return;
     if (permits_refresh(ledger_of(m), m->queue, m->offers_unknown, clock_now(m->clock), &err) < 0)
         database_trouble(m, &err);
@@ -261,9 +261,11 @@ static void take_in(struct manager *m)
                    &counts, &err);
     journal_intake(&counts);
     if (counts.attempts || counts.claims || counts.resolutions) {
-        m->undecided = m->offers_stale = true;
+        m->undecided = true;
         m->decide_at = 0;
     }
+    if (counts.taken)
+        m->offers_stale = true;
     if (counts.attempts || counts.sync_requests)
         m->sync_wake_at = 0;
     if (counts.sync_requests)

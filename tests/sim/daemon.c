@@ -168,7 +168,7 @@ static void refresh_offers(struct sim *sim)
     struct daemon *d = &sim->daemon;
     struct error err = {0};
 
-    if (!d->offers_stale)
+    if (!d->offers_stale || d->undecided)
         return;
     expect(sim, permits_refresh(ledger_db(d->ledger), d->queue, true, sim->now, &err), "offers",
            &err);
@@ -197,7 +197,6 @@ static void decide(struct sim *sim)
                     "SELECT count(*) FROM orders WHERE sealed = 1", ""),
            "counting", &err);
     d->undecided = false;
-    refresh_offers(sim);
 }
 
 static void take_in(struct sim *sim)
@@ -219,7 +218,9 @@ static void take_in(struct sim *sim)
         for (int k = 0; k < sim->orders[i].n_attempts; k++)
             sim->orders[i].attempts[k].taken = sim->orders[i].attempts[k].queued;
     if (counts.attempts || counts.claims)
-        d->undecided = d->offers_stale = true;
+        d->undecided = true;
+    if (counts.taken)
+        d->offers_stale = true;
     if (counts.attempts)
         d->sync_wake_at = 0;
     d->queue_version = version;
@@ -264,6 +265,7 @@ static void pump(struct sim *sim)
     decide(sim);
     if (!daemon_is_up(sim))
         return;
+    refresh_offers(sim);
     pump_sync(sim);
     if (dies(sim))
         return;
