@@ -59,7 +59,8 @@ comma   := ,
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all check check-run check-source check-unit check-integration demo demo-run install uninstall \
-        deps deps-test deps-demo deps-system deps-deb check-system deb bench fuzz format clean help
+        deps deps-test deps-demo deps-system deps-deb check-system deb bench fuzz mutants format clean \
+        help
 
 all: $(BUILD)/reconciled $(BUILD)/reconctl $(BUILD)/ozura-sandbox
 
@@ -74,6 +75,7 @@ help:
 	@echo 'make install    PREFIX, DESTDIR, SYSCONFDIR, UNITDIR, STATEDIR are honoured'
 	@echo 'make bench      speed and memory on this machine'
 	@echo 'make fuzz       run every fuzzer for FUZZ_SECONDS (60) each'
+	@echo 'make mutants    break the source in one place at a time, and see a test fail'
 	@echo 'make deps       install the Debian packages a build needs'
 	@echo 'make clean'
 
@@ -170,6 +172,10 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(
 FUZZ_SECONDS ?= 60
 fuzz:
 	@tests/fuzz/run $(FUZZ_SECONDS)
+
+# MUTANTS='ID ...' tries these alone.
+mutants: deps-test
+	@BUILD=$(BUILD) tests/mutants/run $(MUTANTS)
 
 # The real service in a really booted systemd; needs root.
 check-system: deps-system

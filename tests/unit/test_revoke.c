@@ -1,205 +1,323 @@
-/* Which session is handed out for revocation, and when it is asked again. */
-#include <time.h>
+/* Which sessions are revoked and when, and which leave the queue. The Vault's answers and the clock
+ * are the test's. Times are seconds after T0, when every session is made unless said otherwise. */
+#include <errno.h>
 
+#include "base/cleanup.h"
+#include "base/secret.h"
 #include "ledger_fixture.h"
 #include "service/revoke.h"
 #include "store/queue.h"
+#include "store/sessions.h"
 
-enum { CONCURRENCY = 8, MANY = 10000 };
+static const int64_t T0 = INT64_C(1750000000000);
+#define MADE "2025-06-15T15:06:40.000Z" /* T0 */
 
-static const int64_t NOW = 1780000000000;
+static struct fixture *f;
+static struct db *queue, *app;
+static struct revoke *subject;
+static struct revocation_task *task;
+static int64_t now_ms, wait_ms;
+static char key_text[16];
 
-struct scene {
-    struct fixture *ledger;
-    struct db *queue;
-    struct revoke *revoke;
-    int64_t now;
-};
-
-static int64_t fake_now(void *userdata)
+static int64_t now_of(void *userdata)
 {
-    return ((struct scene *)userdata)->now;
+    (void)userdata;
+    return now_ms;
+}
+
+static const struct clock test_clock = {now_of, NULL};
+
+static void ok(int r, const struct error *err)
+{
+    if (r < 0)
+        fail_msg("%s", err->text);
+}
+
+/* Two at once; idle after ten minutes. */
+static void restart(void)
+{
+    revoke_free(subject);
+    assert_int_equal(revoke_new(f->db, queue, &test_clock, 600000, 2, NULL, &subject), 0);
 }
 
 static int set_up(void **state)
 {
-    struct scene *s = calloc(1, sizeof(*s));
-    static struct clock clock;
+    char path[128];
     struct error err = {0};
-    void *ledger;
-    char path[160];
 
-    assert_non_null(s);
-    assert_int_equal(fixture_set_up(&ledger), 0);
-    s->ledger = ledger;
-    snprintf(path, sizeof(path), "%s/queue.db", s->ledger->directory);
-    if (queue_open(path, &s->queue, NULL, 0, &err) < 0)
-        fail_msg("%s", err.text);
-    assert_int_equal(db_exec(s->queue, "PRAGMA synchronous=OFF", &err), 0);
-    assert_int_equal(db_exec(s->ledger->db, "PRAGMA synchronous=OFF", &err), 0);
-    s->now = NOW;
-    clock = (struct clock){.now = fake_now, .userdata = s};
-    assert_int_equal(
-        revoke_new(s->ledger->db, s->queue, &clock, 15 * 60000, CONCURRENCY, s, &s->revoke), 0);
-    *state = s;
+    fixture_set_up(state);
+    f = *state;
+    fixture_sql(f, "PRAGMA synchronous=OFF");
+    snprintf(path, sizeof(path), "%s/queue.db", f->directory);
+    ok(queue_open(path, &queue, NULL, 0, &err), &err);
+    db_set_patience(queue, 0);
+    ok(db_open(path, DB_WRITE, 0, &app, &err), &err);
+    now_ms = T0;
+    restart();
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    struct scene *s = *state;
-    void *ledger = s->ledger;
-
-    revoke_free(s->revoke);
-    db_close(s->queue);
-    fixture_tear_down(&ledger);
-    free(s);
-    return 0;
+    subject = revoke_free(subject);
+    app = db_close(app);
+    queue = db_close(queue);
+    return fixture_tear_down(state);
 }
 
-static void queue_sql(struct scene *s, const char *sql)
+static int64_t number(struct db *db, const char *sql)
+{
+    struct error err = {0};
+    int64_t value;
+
+    ok(db_value(db, &value, -1, &err, sql, ""), &err);
+    return value;
+}
+
+static void session_made(const char *id, const char *key, const char *made, const char *ended)
 {
     struct error err = {0};
 
-    if (db_exec(s->queue, sql, &err) < 0)
-        fail_msg("%s", err.text);
+    ok(db_run(app, &err,
+              "INSERT OR REPLACE INTO sessions (session_id, session_key, created_at, ended)"
+              " VALUES (?, ?, ?, ?)",
+              "ttte", id, key, made, ended),
+       &err);
+    revoke_poke(subject);
 }
 
-/* `n` sessions s1, s2, ..., idle for long and not expired. */
-static void add_sessions(struct scene *s, int64_t n)
+static void session(const char *id, const char *ended)
 {
-    char seen[TIMESTAMP_TEXT_SIZE], sql[512];
-
-    timestamp_format(s->now - 20 * 60000, seen);
-    snprintf(sql, sizeof(sql),
-             "INSERT INTO sessions (session_id, session_key, created_at)"
-             " WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
-             " SELECT 's' || i, 'key-' || i, '%s' FROM n",
-             (int)n, seen);
-    queue_sql(s, sql);
+    session_made(id, id, MADE, ended);
 }
 
-/* The next task, or NULL; checks that the key is the session's. */
-static struct revocation_task *next(struct scene *s, int64_t *ret_wait)
+static bool next(void)
 {
-    struct revocation_task *task = NULL;
-    struct secret *key = NULL;
     struct error err = {0};
-    int r = revoke_next(s->revoke, &task, &key, ret_wait, &err);
+    struct secret *key;
+    int r = revoke_next(subject, &task, &key, &wait_ms, &err);
 
-    if (r < 0)
-        fail_msg("%s", err.text);
+    ok(r, &err);
+    if (r == 0)
+        return false;
+    snprintf(key_text, sizeof(key_text), "%s", secret_text(key));
     secret_free(key);
-    return task;
+    return true;
 }
 
-static void answer(struct scene *s, struct revocation_task *task, enum revoke_answer_kind kind,
-                   const char *session_id)
+static void assert_next(const char *key)
 {
-    const struct revoke_answer given = {.kind = kind, .status = 200, .wait_ms = 4000, .text = ""};
+    assert_true(next());
+    assert_string_equal(key_text, key);
+}
+
+static struct revoke_news answer_to(struct revocation_task *which, enum revoke_answer_kind kind)
+{
+    const struct revoke_answer answer = {.kind = kind, .text = "so", .wait_ms = 20000};
+    struct revoke_news news = {.next_try_at = -2};
+    struct error err = {0};
+
+    ok(revoke_answer(subject, which, &answer, &news, &err), &err);
+    return news;
+}
+
+static struct revoke_news answer(enum revoke_answer_kind kind)
+{
+    return answer_to(task, kind);
+}
+
+static int64_t waiting(void)
+{
+    return number(app, "SELECT count(*) FROM sessions");
+}
+
+static void session_in_use_is_left_alone(void **state)
+{
+    (void)state;
+    session("a", "");
+    assert_false(next());
+    assert_true(wait_ms <= 60000);
+    now_ms += 600000 - 2000;
+    assert_false(next());
+    assert_int_equal(wait_ms, 2000);
+    now_ms += 2000 - 1;
+    revoke_poke(subject);
+    assert_false(next());
+    now_ms += 1;
+    revoke_poke(subject);
+    assert_next("a");
+}
+
+static void each_is_handed_out_once_and_no_more_than_allowed(void **state)
+{
+    struct revocation_task *first, *second;
+
+    (void)state;
+    session("a", "paid");
+    session("b", "cancelled");
+    session("c", "abandoned");
+    assert_next("a");
+    first = task;
+    assert_next("b");
+    second = task;
+    assert_false(next());
+    assert_int_equal(answer_to(first, REVOKE_DONE).outcome, REVOCATION_REVOKED);
+    assert_int_equal(waiting(), 2);
+    assert_next("c");
+    assert_false(next());
+    answer_to(second, REVOKE_GONE);
+    assert_false(next()); /* c is under way */
+    answer(REVOKE_DONE);
+    assert_int_equal(waiting(), 0);
+    assert_int_equal(number(f->db, "SELECT count(*) FROM session_revocations"
+                                   " WHERE closed_at IS NOT NULL"),
+                     3);
+}
+
+static void session_that_was_not_revoked_stays_and_is_tried_again(void **state)
+{
+    struct revoke_news news;
+
+    (void)state;
+    session("a", "paid");
+    assert_next("a");
+    news = answer(REVOKE_FAILED);
+    assert_int_equal(news.outcome, REVOCATION_WAITING);
+    assert_int_equal(waiting(), 1);
+    assert_int_equal(news.next_try_at, now_ms + 5000);
+    assert_false(next());
+    restart(); /* nothing of it is in memory */
+    assert_false(next());
+    now_ms += 4999;
+    revoke_poke(subject);
+    assert_false(next());
+    now_ms += 1;
+    revoke_poke(subject);
+    assert_next("a");
+    news = answer(REVOKE_LATER);
+    assert_int_equal(news.next_try_at, now_ms + 20000);
+    assert_int_equal(waiting(), 1);
+}
+
+static void session_that_was_closed_before_a_death_leaves_the_queue(void **state)
+{
+    (void)state;
+    session("a", "paid");
+    session("b", "");
+    fixture_sql(f,
+                "INSERT INTO session_revocations (session_id, created_at, why, outcome,"
+                " attempts, closed_at) VALUES ('a', '" MADE "', 'paid', 'revoked', 1, '" MADE "')");
+    assert_false(next());
+    assert_int_equal(waiting(), 1);
+}
+
+static void session_stays_until_the_ledger_knows(void **state)
+{
+    const struct revoke_answer done = {.kind = REVOKE_DONE, .text = "so"};
     struct revoke_news news;
     struct error err = {0};
 
-    if (revoke_answer(s->revoke, task, &given, &news, &err) < 0)
-        fail_msg("%s", err.text);
-    if (session_id)
-        assert_string_equal(news.session_id, session_id);
+    (void)state;
+    session("a", "paid");
+    assert_next("a");
+    fixture_sql(f, "CREATE TRIGGER fails BEFORE INSERT ON session_revocations"
+                   " BEGIN SELECT RAISE(ABORT, 'disk full'); END");
+    assert_true(revoke_answer(subject, task, &done, &news, &err) < 0);
+    assert_int_equal(waiting(), 1);
+    fixture_sql(f, "DROP TRIGGER fails");
+    now_ms += 1000;
+    assert_next("a");
 }
 
-static int64_t count(struct db *db, const char *sql)
+/* The app may open another session under an id that it has used. */
+static void session_under_a_used_id_is_another(void **state)
 {
+    struct session old = {.created_text = MADE, .created_at = T0};
+    struct secret *key = NULL;
     struct error err = {0};
-    int64_t n;
 
-    if (db_value(db, &n, -1, &err, sql, "") < 0)
-        fail_msg("%s", err.text);
-    return n;
+    (void)state;
+    session("a", "paid");
+    assert_next("a");
+    session_made("a", "new", "2025-06-15T15:06:41.000Z", "paid");
+    snprintf(old.id, sizeof(old.id), "a");
+    assert_int_equal(session_key(queue, &old, &key, &err), -ENOENT);
+    answer(REVOKE_DONE);
+    assert_int_equal(waiting(), 1);
+    assert_next("new");
+    answer(REVOKE_DONE);
+    assert_int_equal(waiting(), 0);
 }
 
-/* Each is revoked once, and looking for the next one does not go through all of them. */
-static void many_due_sessions_are_cheap(void **state)
+static void session_is_given_up_some_time_after_it_expired(void **state)
 {
-    struct scene *s = *state;
-    struct revocation_task *tasks[CONCURRENCY];
-    clock_t began = clock();
-    int64_t wait;
-    int done = 0;
+    const int64_t lapses_at = T0 + 1800000 + 300000;
+    struct revoke_news news;
 
-    add_sessions(s, MANY);
-    for (size_t n;; done += (int)n) {
-        for (n = 0; n < CONCURRENCY && (tasks[n] = next(s, &wait)); n++)
-            ;
-        if (n == 0)
-            break;
-        assert_false(revoke_idle(s->revoke));
-        for (size_t i = 0; i < n; i++)
-            answer(s, tasks[i], REVOKE_DONE, NULL);
-        if ((clock() - began) / CLOCKS_PER_SEC > 60)
-            fail_msg("%d of %d in a minute", done, MANY);
-    }
-    assert_int_equal(done, MANY);
-    assert_int_equal(count(s->queue, "SELECT count(*) FROM sessions"), 0);
-    assert_int_equal(count(s->ledger->db, "SELECT count(*) FROM session_revocations"
-                                          " WHERE outcome = 'revoked' AND attempts = 1"),
-                     MANY);
-    assert_true(revoke_idle(s->revoke));
+    (void)state;
+    session("a", "paid");
+    now_ms = lapses_at - 1;
+    assert_next("a");
+    news = answer(REVOKE_FAILED);
+    assert_int_equal(news.outcome, REVOCATION_WAITING);
+    assert_int_equal(news.next_try_at, lapses_at); /* one last try */
+    now_ms = lapses_at;
+    revoke_poke(subject);
+    assert_next("a");
+    assert_int_equal(answer(REVOKE_FAILED).outcome, REVOCATION_LAPSED);
+    assert_int_equal(waiting(), 0);
 }
 
-/* Thousands that wait for their next try are looked at once a second, not at each answer. */
-static void waiting_ones_are_tried_in_time(void **state)
+/* That is for a person to mend; the session can be revoked once it is. */
+static void session_is_not_given_up_because_our_key_is_wrong(void **state)
 {
-    struct scene *s = *state;
-    int64_t wait;
+    struct revoke_news news;
 
-    add_sessions(s, 2);
-    answer(s, next(s, &wait), REVOKE_LATER, "s1");
-    answer(s, next(s, &wait), REVOKE_DONE, "s2");
-    assert_null(next(s, &wait));
-    assert_true(revoke_idle(s->revoke));
-    assert_in_range(wait, 1, 1000);
-    s->now += wait;
-    assert_null(next(s, &wait));
-    assert_in_range(wait, 2000, 4000); /* when it is due, not only at the usual look */
-    s->now = NOW + 4000;
-    answer(s, next(s, &wait), REVOKE_DONE, "s1");
+    (void)state;
+    session("a", "paid");
+    now_ms = T0 + 86400000;
+    assert_next("a");
+    news = answer(REVOKE_REFUSED);
+    assert_int_equal(news.outcome, REVOCATION_WAITING);
+    assert_int_equal(news.next_try_at, now_ms + 30000);
+    assert_int_equal(waiting(), 1);
 }
 
-/* What was found is not handed out any more when the customer is back, or the row is gone. */
-static void the_app_may_change_its_mind(void **state)
+static void long_session(const char *id)
 {
-    struct scene *s = *state;
-    char sql[128], now[TIMESTAMP_TEXT_SIZE];
-    int64_t wait;
+    char key[4097];
 
-    add_sessions(s, 4);
-    answer(s, next(s, &wait), REVOKE_DONE, "s1");
-    snprintf(sql, sizeof(sql), "UPDATE sessions SET last_seen_at = '%s' WHERE session_id = 's2'",
-             timestamp_format(s->now, now));
-    queue_sql(s, sql);
-    revoke_poke(s->revoke);
-    answer(s, next(s, &wait), REVOKE_DONE, "s3");
-    queue_sql(s, "DELETE FROM sessions WHERE session_id = 's4'"); /* before the daemon knows */
-    assert_null(next(s, &wait));
-    s->now += 15 * 60000;
-    answer(s, next(s, &wait), REVOKE_DONE, "s2");
-    assert_int_equal(count(s->ledger->db, "SELECT count(*) FROM session_revocations"), 3);
+    memset(key, 'k', 4096);
+    key[4096] = '\0';
+    session_made(id, key, MADE, "paid");
 }
 
-/* One that ends while another is under way need not wait for it. */
-static void news_are_looked_at_at_once(void **state)
+static void keys_are_wiped_until_nothing_is_left_of_them(void **state)
 {
-    struct scene *s = *state;
-    struct revocation_task *slow;
-    int64_t wait;
+    struct db_stmt *reader;
+    struct error err = {0};
 
-    add_sessions(s, 1);
-    slow = next(s, &wait);
-    assert_null(next(s, &wait));
-    queue_sql(s, "INSERT INTO sessions (session_id, session_key, ended) VALUES ('t', 'k', 'paid')");
-    revoke_poke(s->revoke);
-    answer(s, next(s, &wait), REVOKE_DONE, "t");
-    answer(s, slow, REVOKE_DONE, "s1");
-    assert_null(next(s, &wait));
+    (void)state;
+    assert_true(revoke_unwiped(subject)); /* an earlier process may have left some */
+    assert_int_equal(revoke_wipe(subject, &err), 0);
+    assert_false(revoke_unwiped(subject));
+    long_session("a");
+    long_session("b");
+    assert_true(next());
+    answer(REVOKE_DONE);
+    assert_true(revoke_unwiped(subject));
+    ok(db_query(app, &reader, &err, "SELECT session_id FROM sessions", ""), &err);
+    assert_int_equal(db_step(app, reader, &err), 1);
+    assert_true(revoke_wipe(subject, &err) < 0); /* a reader holds on to it */
+    assert_true(revoke_unwiped(subject));
+    db_done(reader);
+    /* Another is closed before the wiping comes to its end: it begins anew. */
+    assert_true(next());
+    answer(REVOKE_DONE);
+    assert_true(number(queue, "PRAGMA freelist_count") > 0);
+    assert_int_equal(revoke_wipe(subject, &err), 0);
+    assert_false(revoke_unwiped(subject));
+    assert_int_equal(number(queue, "PRAGMA freelist_count"), 0);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -207,10 +325,15 @@ static void news_are_looked_at_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(many_due_sessions_are_cheap),
-        TEST(waiting_ones_are_tried_in_time),
-        TEST(the_app_may_change_its_mind),
-        TEST(news_are_looked_at_at_once),
+        TEST(session_in_use_is_left_alone),
+        TEST(each_is_handed_out_once_and_no_more_than_allowed),
+        TEST(session_that_was_not_revoked_stays_and_is_tried_again),
+        TEST(session_that_was_closed_before_a_death_leaves_the_queue),
+        TEST(session_stays_until_the_ledger_knows),
+        TEST(session_under_a_used_id_is_another),
+        TEST(session_is_given_up_some_time_after_it_expired),
+        TEST(session_is_not_given_up_because_our_key_is_wrong),
+        TEST(keys_are_wiped_until_nothing_is_left_of_them),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
