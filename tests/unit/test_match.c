@@ -950,7 +950,12 @@ static void bad_input(void **state)
     add_order("A", T + SECOND);
     assert_int_equal(run(), -EINVAL);
     w.n_orders = 1;
+    add_order("B", T);
+    add_order("A", T + SECOND); /* not beside the other in any order */
+    assert_int_equal(run(), -EINVAL);
+    w.n_orders = 1;
     add_sale("S", T);
+    add_sale("R", T);
     add_sale("S", T + SECOND);
     assert_int_equal(run(), -EINVAL);
 }
@@ -974,6 +979,18 @@ static void candidates_in_order(void **state)
         assert_string_equal(result->candidates[i].transaction_id, ids[i]);
         assert_int_equal(result->candidates[i].fit, i == 0 ? FIT_REFERENCE : FIT_IDENTITY);
     }
+}
+
+/* What a sealed order has, it has when it is looked at again, and keeps from others. */
+static void its_own_sealed_sale(void **state)
+{
+    (void)state;
+    add_order("A", T);
+    add_order("B", T);
+    add_sale("S", T)->sealed_for = "A";
+    decide();
+    expect("A", VERDICT_CHARGED, RULE_IDENTITY, "S");
+    expect("B", VERDICT_PENDING, RULE_NONE, "");
 }
 
 /* --- reasons -----------------------------------------------------------------------------------
@@ -1075,7 +1092,20 @@ static void reasons_for_several(void **state)
                              "and the other orders are A, C, D, E and 2 more");
     expect_whole_reason("G", "Contested: 7 orders have 1 sale between them; this order fits S1, "
                              "and the other orders are A, B, C, D and 2 more");
+    /* Those of another component are none of its business. */
+    for (size_t i = 4; i < 7; i++)
+        attempt(&w.orders[i], 0)->amount = money(100, "USD");
+    *add_sale("S2", T + 10 * SECOND) = *s;
+    w.sales[1].id = "S2";
+    w.sales[1].amount = w.sales[1].net = money(100, "USD");
+    decide();
+    expect_whole_reason("C", "Contested: 4 orders have 1 sale between them; this order fits S1, "
+                             "and the other orders are A, B, D");
+    expect_whole_reason("F", "Contested: 3 orders have 1 sale between them; this order fits S2, "
+                             "and the other orders are E, G");
+    attempt(&w.orders[4], 0)->amount = money(4900, "USD");
     w.n_orders = 5;
+    w.n_sales = 1;
     add_sale("S2", T + 9 * SECOND);
     decide();
     expect_whole_reason("E", "Contested: 5 orders have 2 sales between them; this order fits S2, "
@@ -1461,6 +1491,7 @@ int main(void)
         TEST(a_person_decides),
         TEST(bad_input),
         TEST(candidates_in_order),
+        TEST(its_own_sealed_sale),
         TEST(reasons_for_evidence),
         TEST(reasons_for_amount),
         TEST(reasons_for_several),
