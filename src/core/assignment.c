@@ -229,8 +229,6 @@ static bool augment(struct solver *solver, size_t root, size_t longest, size_t *
         if (cursor[x] == graph->first[x + 1]) {
             level[x] = NONE;
             depth--;
-            if (depth > 0)
-                cursor[stack[depth - 1]]++;
             continue;
         }
         target = graph->target[cursor[x]];

@@ -434,11 +434,9 @@ static struct places find_admissible(const struct matcher *m, size_t order, cons
 {
     size_t group = m->assignment.left_group[order], begin = link->begin, end = link->end;
 
-    if (group == GROUP_ANY)
+    /* A sale that stands on no shelf is eligible for this order alone. */
+    if (group == GROUP_ANY || !shelf)
         return (struct places){&m->lists[begin], end - begin};
-    if (!shelf)
-        return (struct places){&m->lists[begin],
-                               assignment_admits(&m->assignment, order, only(m, link)) ? 1 : 0};
     begin = find_grouped(m, shelf, (struct grouped){group, m->lists[link->begin]});
     end = find_grouped(m, shelf, (struct grouped){group, m->lists[link->end - 1] + 1});
     return (struct places){&m->by_group[begin], end - begin};

@@ -981,6 +981,22 @@ static void candidates_in_order(void **state)
     }
 }
 
+/* The surest sale was paid back; the next is live, and no other order's. */
+static void live_reference_beside_a_reversed_claim(void **state)
+{
+    (void)state;
+    add_order("A", T);
+    add_order("B", T);
+    add_sale("S1", T);
+    add_sale("S2", T);
+    add_sale("C", T)->voided = true;
+    add_sale("R", T)->order_ref = "A";
+    add_claim("C", "A");
+    decide();
+    expect("A", VERDICT_CHARGED, RULE_REFERENCE, "R");
+    expect("B", VERDICT_CHARGED, RULE_IDENTITY, "S1");
+}
+
 /* What a sealed order has, it has when it is looked at again, and keeps from others. */
 static void its_own_sealed_sale(void **state)
 {
@@ -1445,6 +1461,15 @@ static void many_candidates(void **state)
             assert_string_equal(last->candidates[i].transaction_id, last->transaction_id);
         }
     assert_int_equal(assigned, 1);
+
+    /* And what is in conflict. */
+    c.sales[700].order_ref = "000999";
+    c.sales[700].amount = c.sales[700].net = money(1, "USD");
+    crowd_decide(&c, 0, 1000);
+    last = &c.results[999];
+    assert_int_equal(last->n_candidates, MATCH_CANDIDATES_MAX + 1);
+    assert_string_equal(last->candidates[MATCH_CANDIDATES_MAX].transaction_id, "000700");
+    assert_true(last->candidates[MATCH_CANDIDATES_MAX].reference_conflict);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh_world, fresh_world)
@@ -1491,6 +1516,7 @@ int main(void)
         TEST(a_person_decides),
         TEST(bad_input),
         TEST(candidates_in_order),
+        TEST(live_reference_beside_a_reversed_claim),
         TEST(its_own_sealed_sale),
         TEST(reasons_for_evidence),
         TEST(reasons_for_amount),
