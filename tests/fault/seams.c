@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
-#include <systemd/sd-event.h>
 
+#include "../unit/fake_loop.h"
 #include "base/parse.h"
 #include "faults.h"
 #include "remote/http.h"
@@ -18,14 +18,6 @@ enum { STEP_MS = 5000, LASTS_MS = 20000, RECOVERS_MS = 40000, MAX_JOBS = 8 };
 
 /* --- the loop --------------------------------------------------------------------------------- */
 
-struct sd_event {
-    sd_event_time_handler_t tick;
-    void *userdata;
-    int code;
-    bool exit;
-};
-
-static struct sd_event loop;
 static struct payapi *the_payapi;
 static struct vault *the_vault;
 static bool leave_on_fault;
@@ -33,77 +25,6 @@ static bool leave_on_fault;
 void seams_leave_on_fault(bool leave)
 {
     leave_on_fault = leave;
-}
-
-int sd_event_new(sd_event **ret)
-{
-    loop = (struct sd_event){0};
-    *ret = &loop;
-    return 0;
-}
-
-sd_event *sd_event_unref(sd_event *event)
-{
-    (void)event;
-    return NULL;
-}
-
-int sd_event_add_signal(sd_event *event, sd_event_source **ret, int number,
-                        sd_event_signal_handler_t handler, void *userdata)
-{
-    (void)event;
-    (void)number;
-    (void)handler;
-    (void)userdata;
-    *ret = NULL;
-    return 0;
-}
-
-int sd_event_set_watchdog(sd_event *event, int on)
-{
-    (void)event;
-    (void)on;
-    return 0;
-}
-
-int sd_event_add_time_relative(sd_event *event, sd_event_source **ret, clockid_t clock,
-                               uint64_t usec, uint64_t accuracy, sd_event_time_handler_t handler,
-                               void *userdata)
-{
-    (void)clock;
-    (void)usec;
-    (void)accuracy;
-    event->tick = handler;
-    event->userdata = userdata;
-    *ret = NULL;
-    return 0;
-}
-
-int sd_event_source_set_time_relative(sd_event_source *source, uint64_t usec)
-{
-    (void)source;
-    (void)usec;
-    return 0;
-}
-
-int sd_event_source_set_enabled(sd_event_source *source, int on)
-{
-    (void)source;
-    (void)on;
-    return 0;
-}
-
-sd_event_source *sd_event_source_disable_unref(sd_event_source *source)
-{
-    (void)source;
-    return NULL;
-}
-
-int sd_event_exit(sd_event *event, int code)
-{
-    event->exit = true;
-    event->code = code;
-    return 0;
 }
 
 /* --- the Pay API ------------------------------------------------------------------------------ */

@@ -3,12 +3,12 @@
  * program's own. Databases fail by triggers. Times are seconds after T0. */
 #include <errno.h>
 #include <sqlite3.h>
-#include <systemd/sd-event.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "daemon/manager.h"
+#include "fake_loop.h"
 #include "ledger_fixture.h"
 #include "remote/http.h"
 #include "remote/payapi.h"
@@ -31,86 +31,14 @@ static int64_t now_of(void *userdata)
 
 static const struct clock test_clock = {now_of, NULL};
 
-/* --- the loop -----------------------------------------------------------------------------------
+/* --- what is not asked --------------------------------------------------------------------------
  */
-
-struct sd_event {
-    sd_event_time_handler_t tick;
-    void *userdata;
-    bool exit;
-};
-
-static struct sd_event loop;
-
-int sd_event_new(sd_event **ret)
-{
-    loop = (struct sd_event){0};
-    *ret = &loop;
-    return 0;
-}
-
-sd_event *sd_event_unref(sd_event *event)
-{
-    (void)event;
-    return NULL;
-}
-
-int sd_event_add_signal(sd_event *event, sd_event_source **ret, int number,
-                        sd_event_signal_handler_t handler, void *userdata)
-{
-    (void)event;
-    (void)number;
-    (void)handler;
-    (void)userdata;
-    *ret = NULL;
-    return 0;
-}
-
-int sd_event_add_time_relative(sd_event *event, sd_event_source **ret, clockid_t clock,
-                               uint64_t usec, uint64_t accuracy, sd_event_time_handler_t handler,
-                               void *userdata)
-{
-    (void)clock;
-    (void)usec;
-    (void)accuracy;
-    event->tick = handler;
-    event->userdata = userdata;
-    *ret = NULL;
-    return 0;
-}
-
-int sd_event_source_set_time_relative(sd_event_source *source, uint64_t usec)
-{
-    (void)source;
-    (void)usec;
-    return 0;
-}
-
-int sd_event_source_set_enabled(sd_event_source *source, int on)
-{
-    (void)source;
-    (void)on;
-    return 0;
-}
-
-sd_event_source *sd_event_source_disable_unref(sd_event_source *source)
-{
-    (void)source;
-    return NULL;
-}
 
 int sd_event_now(sd_event *event, clockid_t clock, uint64_t *ret)
 {
     (void)event;
     (void)clock;
     *ret = (uint64_t)now_ms * 1000;
-    return 0;
-}
-
-int sd_event_exit(sd_event *event, int code)
-{
-    (void)code;
-    event->exit = true;
     return 0;
 }
 
