@@ -70,10 +70,14 @@ enum explain_section {
     EXPLAIN_QUARANTINE,  /* records that could not be understood and may lie in the window */
 };
 
-/* Loads what concerns the order, as of one instant: a read transaction stays open until
- * explain_close(). 1: found, 0: no such order (`ret` is untouched), negative errno. */
+/* How many sales are enough for a person. */
+enum { EXPLAIN_SALES = 100 };
+
+/* Loads what concerns the order, of its sales the likeliest `max_sales`, as of one instant: a read
+ * transaction stays open until explain_close(). 1: found, 0: no such order (`ret` is untouched),
+ * negative errno. */
 int explain_open(struct db *ledger, const char *order_id, const struct match_settings *settings,
-                 struct explain **ret, struct error *err);
+                 size_t max_sales, struct explain **ret, struct error *err);
 /* NULL is accepted and returned. */
 struct explain *explain_close(struct explain *explain);
 

@@ -145,7 +145,8 @@ static int tell_sales(struct telling *t)
         r = send(t, &row, i == 0);
     }
     if (e->more_sales)
-        ctl_say(CTL_DONE, "note: only the likeliest %zu sales are shown", e->n_sales);
+        ctl_say(CTL_DONE, "note: only the likeliest %zu sales are shown; --all shows the rest",
+                e->n_sales);
     return r;
 }
 
@@ -329,7 +330,8 @@ int verb_explain(struct ctl *ctl)
     if (status != CTL_DONE)
         return status;
     note_queued(ctl, order_id);
-    r = explain_open(ledger, order_id, &settings, &order, &err);
+    r = explain_open(ledger, order_id, &settings,
+                     ctl_option(ctl, "all") ? INT32_MAX : EXPLAIN_SALES, &order, &err);
     if (r == 0)
         return ctl_finish(writer, ctl_say(CTL_NO, "order %s is not in the ledger", order_id));
     telling = (struct telling){.order = order,

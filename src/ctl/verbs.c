@@ -160,6 +160,7 @@ const struct verb verbs[] = {
         .name = "explain",
         .arguments = {"ORDER"},
         .required = 1,
+        .options = {{"all", NULL, false, "every sale near the window, not only the likeliest 100"}},
         .summary = "tell why an order has its verdict, and what is asked next",
         .help =
             "Attempts, the window in which its sale may lie, sales that fit and why others do not, "

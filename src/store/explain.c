@@ -7,10 +7,7 @@
 #include "base/cleanup.h"
 #include "core/timestamp.h"
 
-enum {
-    MARGIN_MS = 10 * 60 * 1000, /* sales this near to the window are shown with their refusal */
-    MAX_SALES = 100,
-};
+enum { MARGIN_MS = 10 * 60 * 1000 }; /* sales this near to the window are shown as well */
 
 DEFINE_CLEANUP(struct explain *, explain_close)
 
@@ -105,7 +102,8 @@ static int load_attempts(struct explain *e, struct error *err)
     " latest (verdict_id) AS (SELECT v.verdict_id FROM orders o JOIN verdicts v"                   \
     "   ON v.order_id = o.order_id AND v.revision = o.revision WHERE o.order_id = ?1)"
 
-static int load_sales(struct explain *e, const struct match_settings *settings, struct error *err)
+static int load_sales(struct explain *e, const struct match_settings *settings, size_t max_sales,
+                      struct error *err)
 {
     const struct match_order order = {
         .id = e->order_id, .attempts = e->attempts, .n_attempts = e->n_attempts};
@@ -142,14 +140,14 @@ static int load_sales(struct explain *e, const struct match_settings *settings, 
                  " ORDER BY coalesce(s.assigned, 0) DESC, s.fit IS NULL, t.order_ref IS NOT ?1,"
                  " abs(julianday(t.transacted_at) - julianday(?4)), t.transaction_id LIMIT ?5",
                  "tTTTi", e->order_id, e->window_from - MARGIN_MS, e->window_to + MARGIN_MS,
-                 e->last_attempt, (int64_t)MAX_SALES + 1);
+                 e->last_attempt, (int64_t)max_sales + 1);
     if (r < 0)
         return r;
     while ((r = db_step(e->ledger, stmt, err)) > 0) {
         struct explain_sale *sale;
         bool claimed, claimed_by_other;
 
-        if (e->n_sales == MAX_SALES) {
+        if (e->n_sales == max_sales) {
             e->more_sales = true;
             db_done(stmt);
             return 0;
@@ -226,7 +224,7 @@ static int load_coverage(struct explain *e, struct error *err)
 }
 
 int explain_open(struct db *ledger, const char *order_id, const struct match_settings *settings,
-                 struct explain **ret, struct error *err)
+                 size_t max_sales, struct explain **ret, struct error *err)
 {
     _cleanup_(explain_close_p) struct explain *e = calloc(1, sizeof(*e));
     int r;
@@ -245,7 +243,7 @@ int explain_open(struct db *ledger, const char *order_id, const struct match_set
                      settings, &e->window_from, &e->window_to);
         e->read_from = timestamp_floor_second(e->window_from);
         e->read_to = timestamp_ceil_second(e->window_to);
-        r = load_sales(e, settings, err);
+        r = load_sales(e, settings, max_sales, err);
     }
     if (r == 0)
         r = load_coverage(e, err);

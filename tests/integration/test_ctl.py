@@ -427,6 +427,23 @@ class Ledger(Case):
         self.assertEqual((done.returncode, json.loads(done.stdout)), (1, []))
 
 
+class ManySales(Case):
+    def test_explain_shows_the_likeliest_or_all(self):
+        sandbox = self.start_sandbox()
+        shop = self.open_shop(sandbox, **QUICK)
+        at = ago(hours=2)
+        shop.enqueue("A", attempted_at=at)
+        sandbox.add(*(record(at=after(at, seconds=i)) for i in range(150)))
+        shop.once()
+        few = shop.ctl("explain", "A", "--format", "json")
+        self.assertIn("only the likeliest 100 sales are shown; --all shows the rest", few.stderr)
+        every = shop.ctl("explain", "A", "--all", "--format", "json")
+        self.assertNotIn("likeliest", every.stderr)
+        for done, n in ((few, 100), (every, 150)):
+            self.assertEqual(done.returncode, 0)
+            self.assertEqual(sum(row["section"] == "sales" for row in json.loads(done.stdout)), n)
+
+
 class Daemon(Case):
     """The verbs that speak to a daemon."""
 

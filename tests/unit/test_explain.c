@@ -18,7 +18,7 @@ static struct explain *open_order(struct fixture *f, const char *order_id)
     struct explain *e = NULL;
     struct error err = {0};
 
-    if (explain_open(f->db, order_id, &settings, &e, &err) != 1)
+    if (explain_open(f->db, order_id, &settings, EXPLAIN_SALES, &e, &err) != 1)
         fail_msg("%s", err.text);
     return e;
 }
@@ -202,14 +202,14 @@ static void explanation_is_one_snapshot(void **state)
     fixture_sql(f, FIXTURE_RUN);
     fixture_order(f, "A-1", 4900, "2026-11-22T09:00:30.000Z", "4242", "pending");
     assert_int_equal(db_open(f->path, DB_READ, 0, &reader, &err), 0);
-    assert_int_equal(explain_open(reader, "A-1", &settings, &e, &err), 1);
+    assert_int_equal(explain_open(reader, "A-1", &settings, EXPLAIN_SALES, &e, &err), 1);
     fixture_sql(f, "UPDATE orders SET currency = 'EUR'");
     assert_non_null(strstr(rows(e, EXPLAIN_ORDER), "|USD|"));
     explain_close(e);
     e = NULL;
-    assert_int_equal(explain_open(reader, "A-2", &settings, &e, &err), 0);
+    assert_int_equal(explain_open(reader, "A-2", &settings, EXPLAIN_SALES, &e, &err), 0);
     assert_null(e);
-    assert_int_equal(explain_open(reader, "A-1", &settings, &e, &err), 1);
+    assert_int_equal(explain_open(reader, "A-1", &settings, EXPLAIN_SALES, &e, &err), 1);
     assert_non_null(strstr(rows(e, EXPLAIN_ORDER), "|EUR|"));
     explain_close(e);
     assert_int_equal(explain_has_transaction(reader, "A-1", &err), 0);
@@ -221,6 +221,7 @@ static void many_sales_are_cut_to_the_likeliest(void **state)
     _cleanup_(explain_close_p) struct explain *e = NULL;
     struct fixture *f = *state;
     char id[32], at[TIMESTAMP_TEXT_SIZE];
+    struct error err;
 
     fixture_sql(f, FIXTURE_RUN);
     fixture_order(f, "A-1", 4900, "2026-11-22T09:00:00.000Z", "", "pending");
@@ -235,6 +236,11 @@ static void many_sales_are_cut_to_the_likeliest(void **state)
     assert_string_equal(e->sales[0].id, "T000");
     assert_string_equal(e->sales[98].id, "T098");
     assert_string_equal(e->sales[99].id, "T249");
+
+    explain_close(TAKE_PTR(e));
+    assert_int_equal(explain_open(f->db, "A-1", &settings, 1000, &e, &err), 1);
+    assert_false(e->more_sales);
+    assert_int_equal(e->n_sales, 250);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_set_up, fixture_tear_down)

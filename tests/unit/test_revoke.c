@@ -166,6 +166,7 @@ static void each_is_handed_out_once_and_no_more_than_allowed(void **state)
     assert_next("c");
     assert_false(next());
     answer_to(second, REVOKE_GONE);
+    revoke_poke(subject);
     assert_false(next()); /* c is under way */
     answer(REVOKE_DONE);
     assert_int_equal(waiting(), 0);
