@@ -35,8 +35,9 @@ struct reconcile_listener {
 int reconcile_run(struct db *ledger, const struct match_settings *settings, int64_t now,
                   const struct reconcile_listener *listener, struct error *err);
 
-/* Whether the ledger proves that no record lies in the order's window unseen. `ret_since` (may be
- * NULL): only passes that began after it count. */
-int reconcile_absence(struct db *ledger, const struct match_order *order,
+/* Whether the ledger proves that no record lies in the order's window unseen. `said`: the order's
+ * latest verdict; what it rests on is not held back after the fact. `ret_since` (may be NULL): only
+ * passes that began after it count. */
+int reconcile_absence(struct db *ledger, const struct match_order *order, enum verdict said,
                       const struct match_settings *settings, int64_t now, enum absence *ret,
                       int64_t *ret_since, struct error *err);

@@ -11,7 +11,6 @@
 
 struct intake_counts {
     int64_t attempts, claims, resolutions, sync_requests;
-    int64_t taken;          /* rows that left the queue, also those that told nothing new */
     int64_t reopened;       /* orders whose verdict a further attempt set back to pending */
     int64_t refused;        /* rows that could not be understood: they stay in the queue */
     char refused_text[256]; /* why, for the last of them */

@@ -529,7 +529,7 @@ struct chooser {
     struct solver *solver;
     struct assignment *assignment;
     bool *fixed;   /* a target: a right vertex taken for good, or a hub of no others */
-    size_t *seen;  /* a target: number of the search that last saw it */
+    size_t *seen;  /* a target: the last left vertex, counted from 1, on whose behalf it was seen */
     size_t *from;  /* and, of a right vertex, the left vertex that came there */
     size_t *queue; /* of left vertices */
     size_t *stack; /* of nodes */
@@ -544,7 +544,9 @@ static bool move_over(struct chooser *chooser, size_t start, size_t wanted, size
     const struct graph *graph = &solver->graph;
     size_t head = 0, tail = 0;
 
-    chooser->search++;
+    /* What an earlier look for the same vertex saw leads nowhere. */
+    if (chooser->seen[wanted] == chooser->search)
+        return false;
     chooser->seen[wanted] = chooser->search;
     chooser->queue[tail++] = start;
     while (head < tail) {
@@ -646,9 +648,11 @@ static int choose(struct solver *solver, struct assignment *assignment)
 
     if (!fixed || !seen || !from || !queue || !stack)
         return -ENOMEM;
-    for (size_t v = 0; v < graph->n_left; v++)
+    for (size_t v = 0; v < graph->n_left; v++) {
+        chooser.search++;
         if (assignment_certain(assignment, v))
             fix_best(&chooser, v, v);
+    }
     return 0;
 }
 

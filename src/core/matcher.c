@@ -198,20 +198,20 @@ static int place_claims(struct matcher *m)
 static int shelve_sales(struct matcher *m)
 {
     size_t n = m->input->n_sales;
-    _cleanup_free_ const struct match_sale **free_sales = calloc(n + 1, sizeof(*free_sales));
+    _cleanup_free_ bool *shelved = calloc(n + 1, sizeof(*shelved));
     int r;
 
-    if (!free_sales)
+    if (!shelved)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
         const struct match_sale *sale = m->sales[i];
         bool claimed;
 
-        if (sale->is_sale && !given(sale->order_ref) && !given(sale->sealed_for) &&
-            !find_claimants(m, sale->id, "", &claimed))
-            free_sales[i] = sale;
+        shelved[i] = sale->is_sale && !given(sale->order_ref) && !given(sale->sealed_for) &&
+                     !find_claimants(m, sale->id, "", &claimed);
     }
-    r = shelves_build(m->orders, m->input->n_orders, free_sales, n, &m->shelves);
+    r = shelves_build(m->orders, m->input->n_orders, m->sales, shelved, n, &m->input->settings,
+                      &m->shelves);
     if (r < 0)
         return r;
     m->lists = TAKE_PTR(m->shelves.lists);

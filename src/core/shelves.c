@@ -108,12 +108,13 @@ static int add_entries(struct index *index, const struct match_sale *sale, struc
     return 0;
 }
 
-static int build_index(const struct match_sale *const *sales, size_t n_sales, struct index *index)
+static int build_index(const struct match_sale *const *sales, const bool *shelved, size_t n_sales,
+                       struct index *index)
 {
     int r = 0;
 
     for (size_t i = 0; i < n_sales && r == 0; i++) {
-        if (!sales[i])
+        if (!shelved[i])
             continue;
         r = add_entries(index, sales[i], sales[i]->amount, i);
         if (r == 0 && !money_equal(sales[i]->amount, sales[i]->net))
@@ -158,6 +159,15 @@ static int compare_questions(const void *left, const void *right)
     for (size_t i = 0; i < a->n_attempts && !r; i++)
         r = compare_attempt(&a->attempts[i], &b->attempts[i]);
     return r;
+}
+
+/* Of equal ones the one that asks for an earlier window comes first. */
+static int compare_askers(const void *left, const void *right)
+{
+    const struct question *a = left, *b = right;
+    int r = compare_questions(a, b);
+
+    return r ? r : COMPARE(a->order, b->order);
 }
 
 static void spell(struct match_attempt *attempt)
@@ -236,7 +246,7 @@ static int build_questions(const struct match_order *const *orders, size_t n_ord
         q->items[q->n++] = identity;
         q->items[q->n++] = amount;
     }
-    array_sort(q->items, q->n, sizeof(*q->items), compare_questions);
+    array_sort(q->items, q->n, sizeof(*q->items), compare_askers);
     return 0;
 }
 
@@ -248,15 +258,15 @@ struct found {
     size_t n;
 };
 
-static void found_clear(struct found *found)
-{
-    free(found->items);
-}
+/* Places from `begin` to before `end`: a window, or several that overlap. */
+struct stretch {
+    size_t begin, end;
+};
 
 /* The sales that have this trait in common with an attempt. When the attempt knows its last four,
  * those whose own differ do not matter, and those whose own agree are found by them. */
 static int look_up(const struct index *index, const struct match_attempt *attempt, enum trait trait,
-                   struct found *found)
+                   struct stretch stretch, struct found *found)
 {
     struct entry key = trait_of(&attempt->card, trait);
     bool from = trait == TRAIT_LAST_FOUR, to = from || !*attempt->card.last_four;
@@ -264,10 +274,13 @@ static int look_up(const struct index *index, const struct match_attempt *attemp
     if (trait != TRAIT_NONE && key.length == 0)
         return 0;
     key.money = attempt->amount;
+    key.place = stretch.begin;
     for (int has_last_four = from; has_last_four <= to; has_last_four++) {
         key.has_last_four = has_last_four;
-        for (size_t i = array_find(index->entries, index->n, sizeof(key), &key, compare_keys);
-             i < index->n && compare_keys(&index->entries[i], &key) == 0; i++) {
+        for (size_t i = array_find(index->entries, index->n, sizeof(key), &key, compare_entries);
+             i < index->n && compare_keys(&index->entries[i], &key) == 0 &&
+             index->entries[i].place < stretch.end;
+             i++) {
             if (ARRAY_GROW(found->items, found->n) < 0)
                 return -ENOMEM;
             found->items[found->n++] = index->entries[i].place;
@@ -276,28 +289,28 @@ static int look_up(const struct index *index, const struct match_attempt *attemp
     return 0;
 }
 
-/* All that might stand on the question's shelves, by time. */
+/* Adds all that might stand on the question's shelves, by time. */
 static int look_up_all(const struct index *index, const struct question *question,
-                       struct found *found)
+                       struct stretch stretch, struct found *found)
 {
-    size_t n = 0;
+    size_t first = found->n, n = first;
     int r = 0;
 
-    found->n = 0;
     for (size_t i = 0; i < question->n_attempts; i++) {
         const struct match_attempt *attempt = &question->attempts[i];
 
         if (question->fit == FIT_AMOUNT)
-            r = look_up(index, attempt, TRAIT_NONE, found);
+            r = look_up(index, attempt, TRAIT_NONE, stretch, found);
         for (enum trait trait = TRAIT_LAST_FOUR;
              question->fit == FIT_IDENTITY && trait <= TRAIT_EMAIL && r == 0; trait++)
-            r = look_up(index, attempt, trait, found);
+            r = look_up(index, attempt, trait, stretch, found);
         if (r < 0)
             return r;
     }
-    array_sort(found->items, found->n, sizeof(*found->items), compare_sizes);
-    for (size_t i = 0; i < found->n; i++)
-        if (i == 0 || found->items[n - 1] != found->items[i])
+    if (found->n > first)
+        array_sort(&found->items[first], found->n - first, sizeof(*found->items), compare_sizes);
+    for (size_t i = first; i < found->n; i++)
+        if (i == first || found->items[n - 1] != found->items[i])
             found->items[n++] = found->items[i];
     found->n = n;
     return 0;
@@ -333,30 +346,96 @@ static int add_shelf(struct shelves *shelves, const struct question *question, b
     return 0;
 }
 
-/* One pair of shelves, live and reversed, for all orders with the same question. */
-static int add_shelves(struct shelves *shelves, const struct questions *questions,
-                       const struct match_sale *const *sales, const struct index *index)
+struct builder {
+    struct shelves *shelves;
+    const struct match_order *const *orders;
+    const struct match_sale *const *sales;
+    size_t n_sales;
+    const struct match_settings *settings;
+    struct index index;
+    struct questions questions;
+    struct found found;
+};
+
+static void builder_clear(struct builder *builder)
 {
-    _cleanup_(found_clear) struct found found = {0};
+    index_clear(&builder->index);
+    questions_clear(&builder->questions);
+    free(builder->found.items);
+}
 
-    for (size_t i = 0; i < questions->n; i++) {
-        const struct question *question = &questions->items[i];
-        size_t *of_order = &shelves->of_order[question->order][question->fit == FIT_AMOUNT ? 2 : 0];
+/* The first place whose sale is later than `at`, or not earlier. */
+static size_t find_time(const struct builder *b, int64_t at, bool later)
+{
+    size_t low = 0, high = b->n_sales;
 
-        if (i == 0 || compare_questions(question - 1, question) != 0) {
-            int r = look_up_all(index, question, &found);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
 
-            if (r == 0)
-                r = add_shelf(shelves, question, true, sales, &found);
-            if (r == 0)
-                r = add_shelf(shelves, question, false, sales, &found);
-            if (r < 0)
-                return r;
+        if (b->sales[middle]->at < at || (later && b->sales[middle]->at == at))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static struct stretch find_window(const struct builder *b, const struct question *question)
+{
+    int64_t from, to;
+
+    match_window(b->orders[question->order], b->settings, &from, &to);
+    return (struct stretch){find_time(b, from, false), find_time(b, to, true)};
+}
+
+/* One pair of shelves, live and reversed, for `n` orders with the same question. Windows that
+ * overlap are looked up once, and what lies between others not at all. */
+static int add_shelves(struct builder *b, const struct question *questions, size_t n)
+{
+    struct stretch stretch = find_window(b, questions);
+    int r = 0;
+
+    b->found.n = 0;
+    for (size_t i = 1; i < n && r == 0; i++) {
+        struct stretch next = find_window(b, &questions[i]);
+
+        if (next.begin > stretch.end) {
+            r = look_up_all(&b->index, questions, stretch, &b->found);
+            stretch = next;
+        } else if (next.end > stretch.end) {
+            stretch.end = next.end;
         }
-        of_order[0] = shelves->n_shelves - 2;
-        of_order[1] = shelves->n_shelves - 1;
+    }
+    if (r == 0)
+        r = look_up_all(&b->index, questions, stretch, &b->found);
+    if (r == 0)
+        r = add_shelf(b->shelves, questions, true, b->sales, &b->found);
+    if (r == 0)
+        r = add_shelf(b->shelves, questions, false, b->sales, &b->found);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n; i++) {
+        size_t *of_order =
+            &b->shelves->of_order[questions[i].order][questions[i].fit == FIT_AMOUNT ? 2 : 0];
+
+        of_order[0] = b->shelves->n_shelves - 2;
+        of_order[1] = b->shelves->n_shelves - 1;
     }
     return 0;
+}
+
+static int add_all_shelves(struct builder *b)
+{
+    const struct question *items = b->questions.items;
+    int r = 0;
+
+    for (size_t first = 0, end; first < b->questions.n && r == 0; first = end) {
+        end = first + 1;
+        while (end < b->questions.n && compare_questions(&items[first], &items[end]) == 0)
+            end++;
+        r = add_shelves(b, &items[first], end - first);
+    }
+    return r;
 }
 
 void shelves_clear(struct shelves *shelves)
@@ -368,21 +447,25 @@ void shelves_clear(struct shelves *shelves)
 }
 
 int shelves_build(const struct match_order *const *orders, size_t n_orders,
-                  const struct match_sale *const *sales, size_t n_sales, struct shelves *ret)
+                  const struct match_sale *const *sales, const bool *shelved, size_t n_sales,
+                  const struct match_settings *settings, struct shelves *ret)
 {
     _cleanup_(shelves_clear) struct shelves shelves = {0};
-    _cleanup_(questions_clear) struct questions questions = {0};
-    _cleanup_(index_clear) struct index index = {0};
+    _cleanup_(builder_clear) struct builder b = {.shelves = &shelves,
+                                                 .orders = orders,
+                                                 .sales = sales,
+                                                 .n_sales = n_sales,
+                                                 .settings = settings};
     int r;
 
     shelves.of_order = calloc(n_orders + 1, sizeof(*shelves.of_order));
     if (!shelves.of_order)
         return -ENOMEM;
-    r = build_index(sales, n_sales, &index);
+    r = build_index(sales, shelved, n_sales, &b.index);
     if (r == 0)
-        r = build_questions(orders, n_orders, &questions);
+        r = build_questions(orders, n_orders, &b.questions);
     if (r == 0)
-        r = add_shelves(&shelves, &questions, sales, &index);
+        r = add_all_shelves(&b);
     if (r < 0)
         return r;
     *ret = shelves;

@@ -25,8 +25,9 @@ struct shelves {
                                        * amount live, amount reversed */
 };
 
-/* `sales` are by time; a NULL among them stands on no shelf. Windows play no part. Fills `ret`,
- * which shelves_clear() releases. 0 or -ENOMEM. */
+/* `orders` are by first attempt and `sales` by time; only what is `shelved`, and in some window of
+ * those who ask, stands on a shelf. Fills `ret`, which shelves_clear() releases. 0 or -ENOMEM. */
 int shelves_build(const struct match_order *const *orders, size_t n_orders,
-                  const struct match_sale *const *sales, size_t n_sales, struct shelves *ret);
+                  const struct match_sale *const *sales, const bool *shelved, size_t n_sales,
+                  const struct match_settings *settings, struct shelves *ret);
 void shelves_clear(struct shelves *shelves);

@@ -50,7 +50,7 @@ static int64_t proof_since(const struct telling *t)
     int64_t ripe = t->order->last_attempt + t->settings->absence_grace;
 
     /* What was proved before is not touched by a hold. */
-    return (t->order->verdict == VERDICT_PENDING ? larger(ripe, t->held_until) : ripe) + 1;
+    return (verdict_safe_to_retry(t->order->verdict) ? ripe : larger(ripe, t->held_until)) + 1;
 }
 
 static int tell_window(struct telling *t)

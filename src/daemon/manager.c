@@ -264,8 +264,7 @@ static void take_in(struct manager *m)
         m->undecided = true;
         m->decide_at = 0;
     }
-    if (counts.taken)
-        m->offers_stale = true;
+    m->offers_stale = true; /* a row takes an offer back, also one that is gone again */
     if (counts.attempts || counts.sync_requests)
         m->sync_wake_at = 0;
     if (counts.sync_requests)

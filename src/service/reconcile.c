@@ -57,15 +57,16 @@ static void evidence_window(const struct match_order *order, const struct match_
         *ret_to = timestamp_floor_second(grace_end);
 }
 
-/* Only passes that began then or later prove the order's absence. */
-static int proof_since(struct db *ledger, const struct match_order *order,
+/* Only passes that began then or later prove the order's absence. A clock that was set ahead holds
+ * back what is about to be said, and takes nothing back. */
+static int proof_since(struct db *ledger, const struct match_order *order, enum verdict said,
                        const struct match_settings *settings, int64_t *ret, struct error *err)
 {
     int64_t ripe = last_attempt(order) + settings->absence_grace, held_until;
     int r = absence_held_until(ledger, &held_until, err);
 
     if (r == 0)
-        *ret = (held_until > ripe ? held_until : ripe) + 1;
+        *ret = (held_until > ripe && !verdict_safe_to_retry(said) ? held_until : ripe) + 1;
     return r;
 }
 
@@ -104,7 +105,7 @@ static int surroundings_read(struct db *ledger, const struct match_order *order,
     return from < to ? covers(ledger, from, to, &demand, ret, err) : 0;
 }
 
-int reconcile_absence(struct db *ledger, const struct match_order *order,
+int reconcile_absence(struct db *ledger, const struct match_order *order, enum verdict said,
                       const struct match_settings *settings, int64_t now, enum absence *ret,
                       int64_t *ret_since, struct error *err)
 {
@@ -114,7 +115,7 @@ int reconcile_absence(struct db *ledger, const struct match_order *order,
     int r;
 
     evidence_window(order, settings, &from, &to);
-    r = proof_since(ledger, order, settings, &demand.since, err);
+    r = proof_since(ledger, order, said, settings, &demand.since, err);
     if (r == 0 && ret_since)
         *ret_since = demand.since;
     if (r == 0 && now >= demand.since && now >= to)
@@ -150,14 +151,14 @@ static int add_evidence(int64_t run_id, void *userdata)
 }
 
 /* Names the passes that a verdict of absence rests on. */
-static int note_evidence(struct db *ledger, const struct match_order *order,
+static int note_evidence(struct db *ledger, const struct match_order *order, enum verdict said,
                          const struct match_settings *settings, int64_t verdict_id,
                          struct error *err)
 {
     struct evidence evidence = {ledger, verdict_id, err};
     struct coverage_demand demand = {.proof = true, .clear = true};
     int64_t from, to;
-    int r = proof_since(ledger, order, settings, &demand.since, err);
+    int r = proof_since(ledger, order, said, settings, &demand.since, err);
 
     evidence_window(order, settings, &from, &to);
     return r < 0 ? r : coverage_runs(ledger, from, to, &demand, add_evidence, &evidence, err);
@@ -191,7 +192,8 @@ static int decide(struct db *ledger, struct order_book *book, const struct match
     for (size_t i = 0; i < book->n_orders && r == 0; i++) {
         struct match_order *order = &book->orders[i];
 
-        r = reconcile_absence(ledger, order, settings, now, &order->absence, NULL, err);
+        r = reconcile_absence(ledger, order, book->states[i].verdict, settings, now,
+                              &order->absence, NULL, err);
         /* A proof once given is not lost because more is asked for now; unless the clock was ahead
          * when it was given. */
         if (order->absence == ABSENCE_UNPROVEN && book->states[i].verdict == VERDICT_NOT_CHARGED &&
@@ -232,7 +234,8 @@ static int store_changes(struct db *ledger, struct order_book *book,
             continue;
         r = orders_add_verdict(ledger, book, i, &results[i], now, &verdict_id, err);
         if (r == 0 && results[i].verdict == VERDICT_NOT_CHARGED && results[i].rule == RULE_ABSENCE)
-            r = note_evidence(ledger, &book->orders[i], settings, verdict_id, err);
+            r = note_evidence(ledger, &book->orders[i], book->states[i].verdict, settings,
+                              verdict_id, err);
     }
     if (r == 0)
         r = orders_seal(ledger, now - settings->late_watch, err);

@@ -86,8 +86,8 @@ static bool is_under_way(const struct revoke *revoke, const struct session *sess
 struct look {
     struct revoke *revoke;
     int64_t now, next;
-    bool found_closed;
-    struct session closed;
+    struct session closed[MAX_FOUND];
+    size_t n_closed;
     struct error *err;
 };
 
@@ -112,14 +112,13 @@ static int look_at_session(const struct session *session, void *userdata)
         return r;
     if (revocation.closed) {
         /* We died between the ledger's commit and the queue's. */
-        look->found_closed = true;
-        look->closed = *session;
+        look->closed[look->n_closed++] = *session;
     } else if (revocation.next_try_at > look->now) {
         look->next = revocation.next_try_at < look->next ? revocation.next_try_at : look->next;
     } else {
         revoke->found[revoke->n_found++] = (struct found){*session, why};
     }
-    return revoke->n_found == MAX_FOUND;
+    return revoke->n_found == MAX_FOUND || look->n_closed == MAX_FOUND;
 }
 
 static int close_session(struct revoke *revoke, const struct session *session, struct error *err)
@@ -134,15 +133,16 @@ static int look_for_due(struct revoke *revoke, struct error *err)
 {
     int64_t now = clock_now(revoke->clock), next;
     struct look look;
-    int r;
+    int r, more;
 
     do {
         look = (struct look){.revoke = revoke, .now = now, .next = INT64_MAX, .err = err};
         revoke->n_found = revoke->n_tried = 0;
-        r = sessions_each(revoke->queue, look_at_session, &look, err);
-        if (r >= 0 && look.found_closed)
-            r = close_session(revoke, &look.closed, err);
-    } while (r >= 0 && look.found_closed);
+        more = sessions_each(revoke->queue, look_at_session, &look, err);
+        r = more < 0 ? more : 0;
+        for (size_t i = 0; i < look.n_closed && r == 0; i++)
+            r = close_session(revoke, &look.closed[i], err);
+    } while (r == 0 && look.n_closed == MAX_FOUND);
     if (r < 0) {
         revoke_poke(revoke);
         return r;
@@ -151,7 +151,7 @@ static int look_for_due(struct revoke *revoke, struct error *err)
     if (next < now + LOOK_PAUSE_MS)
         next = now + LOOK_PAUSE_MS;
     revoke->looked_at = now;
-    revoke->look_at = r > 0 ? 0 : next;
+    revoke->look_at = more > 0 ? 0 : next;
     return 0;
 }
 
@@ -173,16 +173,17 @@ int revoke_next(struct revoke *revoke, struct revocation_task **ret_task, struct
     task = calloc(1, sizeof(*task));
     if (!task)
         return error_set(err, -ENOMEM, "out of memory");
+    if (revoke->n_tried == revoke->n_found && is_time_to_look(revoke, now)) {
+        r = look_for_due(revoke, err);
+        if (r < 0)
+            return r;
+    }
     do {
         const struct found *found;
 
-        if (revoke->n_tried == revoke->n_found && is_time_to_look(revoke, now)) {
-            r = look_for_due(revoke, err);
-            if (r < 0)
-                return r;
-        }
         if (revoke->n_tried == revoke->n_found) {
-            *ret_wait = revoke->look_at - now;
+            /* Perhaps because none of those that were found can be had: not again at once. */
+            *ret_wait = revoke->look_at > now ? revoke->look_at - now : LOOK_PAUSE_MS;
             return 0;
         }
         found = &revoke->found[revoke->n_tried++];

@@ -202,9 +202,7 @@ static int take_attempts(struct db *ledger, struct db *queue, const struct secre
     for (size_t i = 0; i < n && r == 0; i++) {
         if (taken[i])
             r = drop_attempt(queue, &rows[i], err);
-        if (taken[i] && db_changes(queue) > 0)
-            counts->taken++;
-        else
+        if (!taken[i] || db_changes(queue) == 0)
             *after = rows[i].rowid;
     }
     return r == 0 ? db_commit(queue, err) : r;
@@ -263,9 +261,7 @@ static int take_claims(struct db *ledger, struct db *queue, int64_t *after, int6
     for (size_t i = 0; i < n && r == 0; i++) {
         r = db_run(queue, err, "DELETE FROM claims WHERE transaction_id = ? AND order_id = ?", "tt",
                    pairs[i].transaction_id, pairs[i].order_id);
-        if (db_changes(queue) > 0)
-            counts->taken++;
-        else
+        if (db_changes(queue) == 0)
             *after = pairs[i].rowid;
     }
     return r == 0 ? db_commit(queue, err) : r;
@@ -328,9 +324,7 @@ static int take_resolutions(struct db *ledger, struct db *queue, int64_t *after,
         r = db_commit(ledger, err);
     if (r == 0)
         r = db_run(queue, err, "DELETE FROM resolutions WHERE resolution_key = ?", "t", d.key);
-    if (r == 0 && db_changes(queue) > 0)
-        counts->taken++;
-    else
+    if (r == 0 && db_changes(queue) == 0)
         *after = rowid;
     return r;
 }

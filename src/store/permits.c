@@ -14,7 +14,7 @@ int permits_withdraw(struct db *queue, const char *order_id, struct error *err)
 
 struct offer {
     char order_id[ID_SIZE], verdict[16];
-    int64_t revision, last_attempt_at;
+    int64_t revision, last_attempt_at, last_taken_at;
 };
 
 static int offer_verdict(struct db *queue, const struct offer *offer, int64_t now,
@@ -25,15 +25,16 @@ static int offer_verdict(struct db *queue, const struct offer *offer, int64_t no
                   " SELECT ?1, ?2, ?3, ?4"
                   " WHERE NOT EXISTS (SELECT 1 FROM permits WHERE order_id = ?1"
                   "                   AND (revision = ?2"
-                  "                        OR substr(taken_at, 1, 19) > substr(?5, 1, 19)))"
+                  "                        OR substr(taken_at, 1, 19) > substr(?5, 1, 19)"
+                  "                        OR taken_at >= ?6))"
                   " AND NOT EXISTS (SELECT 1 FROM pending_orders WHERE order_id = ?1)"
                   " AND NOT EXISTS (SELECT 1 FROM earlier_attempts WHERE order_id = ?1)"
                   " AND NOT EXISTS (SELECT 1 FROM claims WHERE order_id = ?1)"
                   " AND NOT EXISTS (SELECT 1 FROM resolutions WHERE order_id = ?1)"
                   " ON CONFLICT (order_id) DO UPDATE SET revision = ?2, verdict = ?3,"
                   " offered_at = ?4 WHERE revision <> ?2",
-                  "titTT", offer->order_id, offer->revision, offer->verdict, now,
-                  offer->last_attempt_at);
+                  "titTTT", offer->order_id, offer->revision, offer->verdict, now,
+                  offer->last_attempt_at, offer->last_taken_at);
 }
 
 /* Offers for verdicts that are not there (any more). */
@@ -78,7 +79,9 @@ static int add_missing(struct db *ledger, struct db *queue, int64_t now, struct 
     int r;
 
     r = db_query(ledger, &stmt, err,
-                 "SELECT order_id, revision, verdict, last_attempt_at FROM orders"
+                 "SELECT order_id, revision, verdict, last_attempt_at,"
+                 " (SELECT max(taken_at) FROM attempts a WHERE a.order_id = o.order_id)"
+                 " FROM orders o"
                  " WHERE sealed = 0 AND verdict IN ('not_charged', 'reversed')",
                  "");
     while (r == 0 && (r = db_step(ledger, stmt, err)) > 0) {
@@ -86,6 +89,7 @@ static int add_missing(struct db *ledger, struct db *queue, int64_t now, struct 
         offer.revision = db_int(stmt, 1);
         db_copy(stmt, 2, offer.verdict, sizeof(offer.verdict));
         offer.last_attempt_at = db_time(stmt, 3);
+        offer.last_taken_at = db_time(stmt, 4);
         r = offer_verdict(queue, &offer, now, err);
         if (r < 0)
             db_done(stmt);

@@ -219,8 +219,7 @@ static void take_in(struct sim *sim)
             sim->orders[i].attempts[k].taken = sim->orders[i].attempts[k].queued;
     if (counts.attempts || counts.claims)
         d->undecided = true;
-    if (counts.taken)
-        d->offers_stale = true;
+    d->offers_stale = true;
     if (counts.attempts)
         d->sync_wake_at = 0;
     d->queue_version = version;

@@ -524,6 +524,39 @@ static void vast_crowd(void **state)
     }
 }
 
+/* Left v may have the first LATE + 1 - v: the later it chooses the less is left, and the first must
+ * leave the early ones to the last. To ask each for each anew would take minutes. */
+static void vast_prefixes(void **state)
+{
+    enum { LATE = 5000 };
+    _cleanup_(assignment_clear) struct assignment a = {0};
+    _cleanup_free_ size_t *first = calloc(LATE + 1, sizeof(*first));
+    _cleanup_free_ size_t *lists = calloc(LATE + 1, sizeof(*lists));
+    _cleanup_free_ struct run *runs = calloc(LATE, sizeof(*runs));
+
+    (void)state;
+    assert_true(first && lists && runs);
+    for (size_t i = 0; i <= LATE; i++) {
+        first[i] = i;
+        lists[i] = i;
+    }
+    for (size_t v = 0; v < LATE; v++)
+        runs[v] = (struct run){0, LATE + 1 - v};
+    assert_int_equal(assignment_solve(&(struct bigraph){.n_left = LATE,
+                                                        .n_right = LATE + 1,
+                                                        .first = first,
+                                                        .runs = runs,
+                                                        .lists = lists,
+                                                        .n_lists = LATE + 1},
+                                      &a),
+                     0);
+    /* The first takes the earliest of all, for one is to spare; the others have no choice then. */
+    assert_int_equal(a.chosen[0], 0);
+    for (size_t v = 1; v < LATE; v++)
+        assert_int_equal(a.chosen[v], LATE - v);
+    assert_int_equal(a.n_components, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -540,6 +573,7 @@ int main(void)
         cmocka_unit_test(every_matching_of_runs),
         cmocka_unit_test(runs_as_edges),
         cmocka_unit_test(vast_crowd),
+        cmocka_unit_test(vast_prefixes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "ledger_fixture.h"
 #include "service/reconcile.h"
+#include "store/daemon_state.h"
 #include "store/ledger.h"
 #include "store/orders.h"
 #include "store/sync_runs.h"
@@ -792,7 +793,7 @@ static enum absence absence_with(struct fixture *f, int64_t ms, int64_t grace, i
     int64_t since;
 
     with.absence_grace = grace;
-    ok(reconcile_absence(f->db, &order, &with, now, &absence, &since, &err), &err);
+    ok(reconcile_absence(f->db, &order, VERDICT_PENDING, &with, now, &absence, &since, &err), &err);
     assert_int_equal(since, s(LAST) + ms + grace + 1);
     return absence;
 }
@@ -809,6 +810,40 @@ static void between(struct fixture *f, int64_t origin, int64_t edge)
 
     ok(ledger_set_meta(f->db, SYNC_ORIGIN, timestamp_format(s(origin), text), &err), &err);
     ok(ledger_set_meta(f->db, SYNC_EDGE, timestamp_format(s(edge), text), &err), &err);
+}
+
+static enum absence absence_for(struct fixture *f, enum verdict said, int64_t *ret_since)
+{
+    const struct match_attempt attempt = {.at = s(LAST)};
+    const struct match_order order = {.id = "A", .attempts = &attempt, .n_attempts = 1};
+    enum absence absence = ABSENCE_STANDS;
+    struct error err = {0};
+
+    ok(reconcile_absence(f->db, &order, said, &settings, s(9000), &absence, ret_since, &err), &err);
+    return absence;
+}
+
+/* A clock that was set ahead holds back what is about to be said, and takes nothing back. */
+static void absence_is_held_back_and_not_taken_back(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    int64_t since;
+
+    between(f, 0, 0);
+    read_window(f, FROM, RIPE, RIPE + 1, true);
+    assert_int_equal(absence_for(f, VERDICT_PENDING, &since), ABSENCE_PROVEN);
+    ok(absence_hold(f->db, s(5000), &err), &err);
+    assert_int_equal(absence_for(f, VERDICT_PENDING, &since), ABSENCE_UNPROVEN);
+    assert_int_equal(since, s(5000) + 1);
+    assert_int_equal(absence_for(f, VERDICT_CHARGED, &since), ABSENCE_UNPROVEN);
+    assert_int_equal(absence_for(f, VERDICT_NOT_CHARGED, &since), ABSENCE_PROVEN);
+    assert_int_equal(absence_for(f, VERDICT_REVERSED, &since), ABSENCE_PROVEN);
+    assert_int_equal(since, s(RIPE) + 1);
+    read_window(f, FROM, RIPE, 5000, true); /* began with the hold's last instant */
+    assert_int_equal(absence_for(f, VERDICT_PENDING, &since), ABSENCE_UNPROVEN);
+    read_window(f, FROM, RIPE, 5001, true);
+    assert_int_equal(absence_for(f, VERDICT_PENDING, &since), ABSENCE_PROVEN);
 }
 
 static void absence_is_proved_by_the_whole_window_after_the_grace(void **state)
@@ -1089,6 +1124,7 @@ int main(void)
         TEST(record_is_late_when_a_proof_had_not_shown_it),
         TEST(latest_hundredth_of_the_records_counts),
         TEST(absence_is_proved_by_the_whole_window_after_the_grace),
+        TEST(absence_is_held_back_and_not_taken_back),
         TEST(absence_needs_the_windows_first_second),
         TEST(half_a_window_on_either_side_proves_nothing),
         TEST(hole_within_the_windows_first_or_last_second_blocks),

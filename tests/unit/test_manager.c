@@ -491,6 +491,19 @@ static void offer_is_made_again_when_a_known_attempt_is_told_again(void **state)
     assert_int_equal(offers(), 1);
 }
 
+/* One that thinks better of it. */
+static void offer_is_made_again_when_a_row_is_gone_before_it_was_seen(void **state)
+{
+    (void)state;
+    with_a_safe_order();
+    enqueue("A", -1800);
+    write_queue("DELETE FROM pending_orders");
+    assert_int_equal(offers(), 0);
+    settle();
+    assert_verdict("A", "not_charged");
+    assert_int_equal(offers(), 1);
+}
+
 /* --- failures -----------------------------------------------------------------------------------
  */
 
@@ -649,6 +662,7 @@ int main(void)
         TEST(absence_is_said_when_its_proof_is_read),
         TEST(offer_is_made_again_when_news_changes_nothing),
         TEST(offer_is_made_again_when_a_known_attempt_is_told_again),
+        TEST(offer_is_made_again_when_a_row_is_gone_before_it_was_seen),
         TEST(offers_that_could_not_be_made_are_made_later),
         TEST(matching_that_failed_is_done_again_after_a_while),
         TEST(rows_that_could_not_be_taken_are_taken_later),

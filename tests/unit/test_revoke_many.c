@@ -1,4 +1,5 @@
-/* Many sessions at once: each is handed out for revocation once, in time, and looking for it is cheap. */
+/* Many sessions at once: each is handed out for revocation once, in time, and looking for it is
+ * cheap. */
 #include <time.h>
 
 #include "ledger_fixture.h"
@@ -202,6 +203,41 @@ static void news_are_looked_at_at_once(void **state)
     assert_null(next(s, &wait));
 }
 
+/* Rows that break the queue's constraints can be seen and not had. */
+static void rows_that_cannot_be_had_do_not_hold_up_the_daemon(void **state)
+{
+    struct scene *s = *state;
+    int64_t wait;
+
+    queue_sql(s, "PRAGMA ignore_check_constraints=1;"
+                 "INSERT INTO sessions (session_id, session_key, ended)"
+                 " WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 64)"
+                 " SELECT 'x' || i || char(0) || 'y', 'k', 'paid' FROM n");
+    assert_null(next(s, &wait));
+    assert_in_range(wait, 1000, 60000);
+}
+
+/* As when a backup of the queue was brought back. */
+static void sessions_closed_before_leave_the_queue_in_one_look(void **state)
+{
+    struct scene *s = *state;
+    int64_t wait;
+
+    add_sessions(s, 1000);
+    for (int i = 1; i <= 1000; i++) {
+        char sql[256], at[TIMESTAMP_TEXT_SIZE];
+
+        timestamp_format(NOW - 20 * 60000, at);
+        snprintf(sql, sizeof(sql),
+                 "INSERT INTO session_revocations (session_id, created_at, why, outcome, attempts,"
+                 " closed_at) VALUES ('s%d', '%s', 'idle', 'revoked', 1, '%s')",
+                 i, at, at);
+        fixture_sql(s->ledger, sql);
+    }
+    assert_null(next(s, &wait));
+    assert_int_equal(count(s->queue, "SELECT count(*) FROM sessions"), 0);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -211,6 +247,8 @@ int main(void)
         TEST(waiting_ones_are_tried_in_time),
         TEST(the_app_may_change_its_mind),
         TEST(news_are_looked_at_at_once),
+        TEST(rows_that_cannot_be_had_do_not_hold_up_the_daemon),
+        TEST(sessions_closed_before_leave_the_queue_in_one_look),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
