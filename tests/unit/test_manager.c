@@ -526,6 +526,21 @@ static void offers_that_could_not_be_made_are_made_later(void **state)
     assert_int_equal(offers(), 1);
 }
 
+/* Nothing in the queue tells that the lock is gone. */
+static void offers_that_met_a_lock_are_made_later(void **state)
+{
+    (void)state;
+    with_a_safe_order();
+    write_queue("DELETE FROM retry_offers");
+    write_queue("BEGIN IMMEDIATE");
+    tick();
+    write_queue("ROLLBACK");
+    assert_int_equal(offers(), 0);
+    now_ms += 5000;
+    tick();
+    assert_int_equal(offers(), 1);
+}
+
 static void matching_that_failed_is_done_again_after_a_while(void **state)
 {
     (void)state;
@@ -664,6 +679,7 @@ int main(void)
         TEST(offer_is_made_again_when_a_known_attempt_is_told_again),
         TEST(offer_is_made_again_when_a_row_is_gone_before_it_was_seen),
         TEST(offers_that_could_not_be_made_are_made_later),
+        TEST(offers_that_met_a_lock_are_made_later),
         TEST(matching_that_failed_is_done_again_after_a_while),
         TEST(rows_that_could_not_be_taken_are_taken_later),
         TEST(offer_of_a_verdict_that_was_not_replaced_after_all_is_made_again),
