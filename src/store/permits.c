@@ -1,9 +1,9 @@
 #include "store/permits.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "core/transaction.h"
 
@@ -56,13 +56,11 @@ static int drop_stale(struct db *ledger, struct db *queue, struct error *err)
                      " AND verdict IN ('not_charged', 'reversed')",
                      "ti", offer.order_id, offer.revision);
         if (r == 0 && !holds) {
-            struct offer *more = reallocarray(stale, n + 1, sizeof(*stale));
-
-            r = more ? 0 : error_set(err, -ENOMEM, "out of memory");
-            if (more) {
-                stale = more;
+            r = ARRAY_GROW(stale, n);
+            if (r == 0)
                 stale[n++] = offer;
-            }
+            else
+                error_set(err, r, "out of memory");
         }
         if (r < 0)
             db_done(stmt);
